@@ -1,0 +1,47 @@
+# The short names. Each makes .venv first if need be; a second run installs nothing.
+#   make lab      open lesson 1 in JupyterLab (LAB_ARGS=--no-browser and the like are passed on)
+#   make test     tests, doctests, and every lesson from top to bottom
+#   make lessons  run the lessons again and keep the new outputs
+#   make check    style, spelling, links and the rules that lessons follow
+#   make bench    one runnable file per claim about speed
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := lab,ann,hub,test,check
+LESSONS := $(sort $(wildcard notebooks/*.ipynb))
+LAB_ARGS ?=
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --durations=10 -p no:cacheprovider
+
+.PHONY: lab test lessons check bench clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit('The course needs Python 3.11 or newer; name one with make PYTHON=...') if sys.version_info < (3, 11) else None"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" > /dev/null 2>&1
+	@touch $@
+
+lab: $(VENV)/.installed
+	$(BIN)/jupyter lab $(LAB_ARGS) notebooks/01_sentence_transformers.ipynb
+
+test: $(VENV)/.installed
+	$(BIN)/pytest --doctest-modules course_utils tests
+	PYTHONPATH=tests/offline $(BIN)/pytest $(NBVAL) $(LESSONS)
+
+lessons: $(VENV)/.installed
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=WARN \
+	    --ExecutePreprocessor.store_widget_state=False --ExecutePreprocessor.record_timing=False \
+	    --ExecutePreprocessor.timeout=900 $(LESSONS)
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/pytest --durations=0 tests/test_rules.py
+
+bench: $(VENV)/.installed
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf $(VENV)
