@@ -135,13 +135,17 @@ def load_model(name=None, *, device=None):
     from sentence_transformers import SentenceTransformer
 
     with no_progress_bars():
-        return SentenceTransformer(
+        model = SentenceTransformer(
             str(folder),
             device=pick_device(device),
             trust_remote_code=False,
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
+    card = _card(DEFAULT_MODEL if name is None else str(name))
+    if card:  # else tables of results would call it after the folder it was read from
+        model.model_card_data.model_name = card.name
+    return model
 
 
 def find_model(name=None):

@@ -1,0 +1,61 @@
+"""Tables as JSON Lines: one row a line, written whole or not at all, read back with line numbers."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_json_lines(path, lines):
+    """Write one JSON value a line to ``path``, replacing the file in one step; return the path.
+
+    Raises ``ValueError`` for NaN and infinity, which JSON does not know; the file is then untouched.
+
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> read_json_lines(write_json_lines(Path(folder.name) / "a.jsonl", [{"map": 0.1}, {"map": 1.0}]))
+    [{'map': 0.1}, {'map': 1.0}]
+    """
+    path = Path(path)
+    encoded = [json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines]
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(encoded)
+        os.replace(scratch, path)
+    except BaseException:
+        os.unlink(scratch)
+        raise
+    return path
+
+
+def read_json_lines(path):
+    """Return the list of values in a JSON Lines file.
+
+    Raises ``ValueError``, naming file and line, where a line is no JSON or the file is empty.
+    """
+    lines = []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                raise ValueError(
+                    f"{path}:{number}: this line is no JSON. Evaluate again."
+                ) from None
+    if not lines:
+        raise ValueError(f"{path}:1: the file is empty, so it is no saved evaluation.")
+    return lines
+
+
+def to_records(frame):
+    """Return a DataFrame as a list of dicts, the index first, under its name or "item"."""
+    name = frame.index.name or "item"
+    rows = zip(frame.index.tolist(), frame.to_dict("records"), strict=True)
+    return [{name: item, **row} for item, row in rows]
+
+
+def from_records(records, index):
+    """Return the DataFrame that `to_records` took apart; ``index`` is its index's name or None."""
+    import pandas as pd
+
+    return pd.DataFrame(records).set_index(index or "item").rename_axis(index)

@@ -1,0 +1,188 @@
+"""Intervals cover what they promise; p values are those of trying every sign, and never 0."""
+
+import itertools
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from course_utils.metrics import bootstrap_interval, paired_test
+
+SCORES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0])
+
+
+def every_flip(difference):
+    means = [
+        np.mean(np.array(signs) * difference)
+        for signs in itertools.product([1, -1], repeat=len(difference))
+    ]
+    return np.mean(np.abs(means) >= abs(np.mean(difference)) - 1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(SCORES, SCORES), min_size=2, max_size=9))
+def test_p_value_is_that_of_trying_every_flip(pairs):
+    a, b = np.array(pairs).T
+    test = paired_test(a, b)
+    assert test.exact
+    assert test.p_value == pytest.approx(every_flip(b - a), abs=1e-12)
+    assert test.difference == pytest.approx(np.mean(b) - np.mean(a), abs=1e-12)
+    assert test.n == len(pairs)
+
+
+def test_exact_p_value_is_scipys():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 12))
+    reference = stats.permutation_test(
+        (b, a), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf
+    )
+    assert paired_test(a, b).p_value == pytest.approx(reference.pvalue, abs=1e-12)
+
+
+def test_random_flips_come_near_all_flips():
+    rng = np.random.default_rng(1)
+    a = rng.random(13)
+    b = a + 0.15 * rng.standard_normal(13) + 0.05
+    drawn, exact = paired_test(a, b, resamples=4000), paired_test(a, b)
+    assert (drawn.exact, drawn.permutations, exact.exact, exact.permutations) == (
+        False,
+        4000,
+        True,
+        2**13,
+    )
+    error = np.sqrt(exact.p_value * (1 - exact.p_value) / 4000)
+    assert abs(drawn.p_value - exact.p_value) < 4 * error + 1 / 4001
+
+
+def test_p_is_one_over_m_plus_one_where_no_flip_comes_as_far_and_never_zero():
+    a = np.zeros(50)
+    test = paired_test(a, a + 1, resamples=999)
+    assert test.p_value == 1 / 1000
+    assert (test.low, test.difference, test.high) == (1, 1, 1)
+
+
+def test_equal_scores_are_no_evidence():
+    test = paired_test([0.2, 0.4, 0.9], [0.2, 0.4, 0.9])
+    assert (test.difference, test.p_value, test.exact) == (0, 1, True)
+
+
+def test_items_that_do_not_differ_leave_the_p_value_alone():
+    rng = np.random.default_rng(2)
+    a, b = rng.random((2, 8))
+    padded = paired_test(np.r_[a, np.full(500, 0.3)], np.r_[b, np.full(500, 0.3)])
+    assert padded.exact
+    assert padded.p_value == pytest.approx(paired_test(a, b).p_value)
+
+
+def test_swapping_the_systems_turns_the_sign_and_keeps_the_p_value():
+    rng = np.random.default_rng(3)
+    a, b = rng.random((2, 12))
+    one, other = paired_test(a, b), paired_test(b, a)
+    assert one.p_value == other.p_value
+    assert one.difference == -other.difference
+
+
+@pytest.mark.parametrize(("n", "resamples"), [(11, 9999), (40, 199)])
+def test_p_values_under_the_null_are_uniform(n, resamples):
+    rng = np.random.default_rng(4)
+    scores = rng.exponential(size=(600, 2, n))  # skewed, as retrieval scores are
+    p = np.array(
+        [paired_test(a, b, resamples=resamples, seed=i).p_value for i, (a, b) in enumerate(scores)]
+    )
+    assert p.min() > 0
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert 0.03 < (p <= 0.05).mean() < 0.075, "600 trials: 0.05 give or take 0.009"
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_interval_covers_the_mean_as_often_as_it_says(method):
+    rng = np.random.default_rng(5)
+    covered = 0
+    for i in range(400):
+        low, high = bootstrap_interval(
+            rng.normal(0.3, 1, size=60), resamples=400, method=method, seed=i
+        )
+        covered += low <= 0.3 <= high
+    assert 0.91 < covered / 400 < 0.98, "400 trials: 0.95 give or take 0.011"
+
+
+def test_interval_of_a_mean_is_close_to_students_on_many_values():
+    values = np.random.default_rng(6).beta(0.5, 1, size=2000)
+    reference = stats.t.interval(0.9, 1999, loc=values.mean(), scale=stats.sem(values))
+    for method in ("percentile", "bca"):
+        interval = bootstrap_interval(values, confidence=0.9, method=method, resamples=4000)
+        assert interval == pytest.approx(reference, abs=0.05 * (reference[1] - reference[0]))
+
+
+def test_bca_moves_towards_the_long_tail():
+    values = np.random.default_rng(7).exponential(size=40) ** 2
+    percentile, bca = (bootstrap_interval(values, method=m) for m in ("percentile", "bca"))
+    assert bca.low > percentile.low
+    assert bca.high > percentile.high
+
+
+def test_any_statistic_can_be_resampled():
+    values = np.random.default_rng(8).exponential(size=101)
+    low, high = bootstrap_interval(values, statistic=np.median)
+    assert low <= np.median(values) <= high < values.mean() + 1
+    assert bootstrap_interval(values, statistic=lambda v: float(np.median(v))) == pytest.approx(
+        (low, high)
+    )
+
+
+def test_the_seed_decides_and_is_no_global_state():
+    values = np.random.default_rng(9).random(30)
+    np.random.seed(0)  # noqa: NPY002
+    one = bootstrap_interval(values, seed=1)
+    np.random.seed(1)  # noqa: NPY002
+    assert bootstrap_interval(values, seed=1) == one
+    assert bootstrap_interval(values, seed=2) != one
+
+
+def test_equal_values_give_an_interval_of_no_width():
+    for method in ("percentile", "bca"):
+        assert bootstrap_interval([0.25] * 9, method=method) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize(
+    "resample",
+    [
+        lambda: bootstrap_interval(np.random.default_rng(0).random(20_000)),
+        lambda: paired_test(*np.random.default_rng(0).random((2, 20_000))),
+    ],
+    ids=["bootstrap", "flips"],
+)
+def test_memory_does_not_grow_with_items_times_resamples(resample):
+    tracemalloc.start()
+    resample()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 160 * 2**20, "20,000 items x 2,000 draws of 8 bytes would take 320 MB"
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "message"),
+    [
+        ([0.5], {}, "holds 1 number"),
+        ([], {}, r"shape \(0,\)"),
+        ([[1, 2], [3, 4]], {}, r"shape \(2, 2\)"),
+        ([0.1, np.nan], {}, r"values\[1\] is nan"),
+        ([0.1, 0.2], {"confidence": 95}, "confidence is 95"),
+        ([0.1, 0.2], {"resamples": 0}, "resamples is 0"),
+        ([0.1, 0.2], {"method": "basic"}, "method is 'basic'"),
+        ([0.0] * 9 + [1.0], {"method": "bca", "statistic": np.median}, "bca interval .* undefined"),
+    ],
+)
+def test_what_has_no_interval_is_refused(values, options, message):
+    with pytest.raises(ValueError, match=message):
+        bootstrap_interval(values, **options)
+
+
+def test_unequal_lengths_and_nan_are_refused_by_name():
+    with pytest.raises(ValueError, match="a holds 3 scores and b 2"):
+        paired_test([1, 2, 3], [1, 2])
+    with pytest.raises(ValueError, match=r"b\[0\] is nan"):
+        paired_test([1, 2], [np.nan, 2])

@@ -1,0 +1,98 @@
+"""Correlations agree with their formulas; the test of a difference with trying every swap."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from course_utils.metrics import paired_spearman_test, pearson, spearman, spearman_interval
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=20))
+def test_spearman_is_the_correlation_of_mean_ranks(pairs):
+    a, b = np.array(pairs, dtype=float).T
+    if len(set(a)) == 1 or len(set(b)) == 1:
+        return
+    ranks = [[sum(x < y for x in v) + sum(x == y for x in v) / 2 for y in v] for v in (a, b)]
+    assert spearman(a, b) == pytest.approx(np.corrcoef(ranks)[0, 1], abs=1e-12)
+    assert pearson(a, b) == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-12)
+
+
+def test_only_the_order_counts_for_spearman():
+    a, b = np.arange(1.0, 8), np.array([3.0, 1, 2, 7, 5, 4, 6])
+    assert spearman(a, np.exp(b)) == pytest.approx(spearman(a, b))
+    assert pearson(a, np.exp(b)) != pytest.approx(pearson(a, b), abs=0.01)
+
+
+@pytest.mark.parametrize("correlation", [spearman, pearson, spearman_interval])
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        ([1, 2, 3], [0.5, 0.5, 0.5], "b is constant: all 3 scores are 0.5.*0/0"),
+        ([1, 2, 3], [1, 2], r"shape \(3,\) and b \(2,\)"),
+        ([1, 2], [2, 1], "two points always lie on a line"),
+        ([1, 2, np.nan], [1, 2, 3], r"a\[2\] is nan"),
+        ([1, 2, 4], [1, np.inf, 3], r"b\[1\] is inf"),
+    ],
+)
+def test_lists_without_a_correlation_are_refused(correlation, a, b, message):
+    with pytest.raises(ValueError, match=message):
+        correlation(a, b)
+
+
+def test_interval_is_close_to_fishers_on_normal_data():
+    rng = np.random.default_rng(3)
+    a = rng.standard_normal(800)
+    b = a + rng.standard_normal(800)
+    low, high = spearman_interval(a, b)
+    # Fisher's z with the variance of Bonett and Wright (2000).
+    rho = spearman(a, b)
+    half = 1.96 * np.sqrt((1 + rho**2 / 2) / (800 - 3))
+    assert [low, high] == pytest.approx(
+        np.tanh(np.arctanh(rho) + np.array([-half, half])), abs=0.012
+    )
+
+
+def test_interval_is_reproduced_by_its_seed():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 30))
+    assert spearman_interval(a, b, seed=1) == spearman_interval(a, b, seed=1)
+    assert spearman_interval(a, b, seed=1) != spearman_interval(a, b, seed=2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_p_value_of_a_difference_is_that_of_trying_every_swap(seed):
+    rng = np.random.default_rng(seed)
+    human, a, b = rng.integers(0, 6, size=(3, 7)).astype(float)
+    ranks_a, ranks_b = stats.rankdata(a), stats.rankdata(b)
+    ranks_human = stats.rankdata(human)
+
+    def difference(swap):
+        first, second = np.where(swap, ranks_b, ranks_a), np.where(swap, ranks_a, ranks_b)
+        return np.corrcoef(ranks_human, second)[0, 1] - np.corrcoef(ranks_human, first)[0, 1]
+
+    all_swaps = [difference(np.array(s)) for s in itertools.product([False, True], repeat=7)]
+    observed = spearman(human, b) - spearman(human, a)
+    expected = np.mean(np.abs(all_swaps) >= abs(observed) - 1e-12)
+    test = paired_spearman_test(human, a, b)
+    assert test.exact
+    assert test.n == 7
+    assert test.difference == pytest.approx(observed, abs=1e-12)
+    assert test.p_value == pytest.approx(expected, abs=1e-12)
+    drawn = paired_spearman_test(human, a, b, resamples=99)
+    assert drawn.p_value == pytest.approx(expected, abs=0.2)
+
+
+def test_a_better_model_is_found_better_and_a_copy_is_not():
+    rng = np.random.default_rng(0)
+    human = rng.standard_normal(300)
+    poor, good = human + 3 * rng.standard_normal(300), human + rng.standard_normal(300)
+    test = paired_spearman_test(human, poor, good)
+    assert 0 < test.low < test.difference < test.high
+    assert test.p_value == 1 / 10_000
+    same = paired_spearman_test(human, poor, poor * 2)
+    assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)
