@@ -1,0 +1,1 @@
+"""Controls to play with, one file a lesson; each is a labelled box whose parts code can drive."""
