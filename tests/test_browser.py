@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LESSON = "notebooks/01_sentence_transformers.ipynb"
+LESSON = "01_sentence_transformers.ipynb"  # JupyterLab serves the folder of the file it opens
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -86,7 +86,7 @@ def test_run_all_in_a_browser_ends_without_an_error_and_with_widgets(lab, tmp_pa
     if CHROMIUM is None:
         pytest.skip("no Chromium here; on Debian: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    before = (ROOT / LESSON).read_bytes()
+    before = (ROOT / "notebooks" / LESSON).read_bytes()
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=CHROMIUM, args=[*QUIET, "--no-sandbox"] if os.name == "posix" else QUIET
@@ -123,4 +123,4 @@ def test_run_all_in_a_browser_ends_without_an_error_and_with_widgets(lab, tmp_pa
     assert broken == 0
     assert widgets > 20
     assert sliders >= 3
-    assert (ROOT / LESSON).read_bytes() == before
+    assert (ROOT / "notebooks" / LESSON).read_bytes() == before

@@ -91,7 +91,9 @@ def test_hostile_names_are_drawn_as_they_stand_and_escaped_in_the_caption(draw, 
     assert "<script>" in figure.description
     assert "<script>" not in caption["text/html"]
     assert "&lt;script&gt;" in caption["text/html"]
-    texts = [text.get_text() for text in figure.findobj(match=lambda item: hasattr(item, "get_text"))]
+    texts = [
+        text.get_text() for text in figure.findobj(match=lambda item: hasattr(item, "get_text"))
+    ]
     assert any("_private" in text for text in texts)
 
 
@@ -108,8 +110,9 @@ def test_descriptions_name_kind_axes_and_the_numbers_of_the_data():
         "Scatter plot, Quality against cost: recall upwards against bytes across (logarithmic axis)"
     )
     assert tradeoff().description.endswith("Not beaten at the same or a lower cost: binary, int8.")
-    assert "from 8 to 384, 2 lines. dev goes from 0.100 to 0.200, highest 0.400 at dimensions 64." in (
-        lines().description
+    assert (
+        "from 8 to 384, 2 lines. dev goes from 0.100 to 0.200, highest 0.400 at dimensions 64."
+        in (lines().description)
     )
     assert "3 points in 2 groups" in points().description
     assert "numpy (2), pandas (1)" in points().description
@@ -237,7 +240,9 @@ def test_a_learners_own_pyplot_figure_is_shown_once():
 
 
 def test_importing_the_module_imports_no_drawing_library():
-    code = "import sys, course_utils.plots; print({'matplotlib', 'umap', 'pandas'} & set(sys.modules))"
+    code = (
+        "import sys, course_utils.plots; print({'matplotlib', 'umap', 'pandas'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -14,7 +14,9 @@ from course_utils.search import Index
 from course_utils.widgets import common, lesson1, maps
 from course_utils.widgets.costs import local_vs_api, owned_machine, rented_machine
 
-HOSTILE = "<script>alert(1)</script> \"double\" 'single' <b onclick=x> &amp; \u202eabc \u2066 \u200f"
+HOSTILE = (
+    "<script>alert(1)</script> \"double\" 'single' <b onclick=x> &amp; \u202eabc \u2066 \u200f"
+)
 MARKS = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 VOID = {"br", "path", "circle", "polyline"}
 
