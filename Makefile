@@ -27,7 +27,7 @@ lab: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/pytest --doctest-modules course_utils tests
-	PYTHONPATH=tests/offline $(BIN)/pytest $(NBVAL) $(LESSONS)
+	PYTHONPATH="$(CURDIR)/tests/offline" $(BIN)/pytest $(NBVAL) $(LESSONS)
 
 lessons: $(VENV)/.installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=WARN \

@@ -106,3 +106,31 @@ def test_the_network_guard_ends_whatever_reaches_out_and_nothing_else(code, ends
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "offline")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
     assert done.returncode == ends_with, done.stderr
+
+
+def test_a_lesson_that_reaches_out_fails_under_the_guard(tmp_path):
+    """The same options as in `make test`, on a notebook that swallows its own failure."""
+    import nbformat
+
+    cell = nbformat.v4.new_code_cell(
+        "import urllib.request\n"
+        "try:\n    urllib.request.urlopen('http://192.0.2.1', timeout=1)\nexcept OSError:\n    pass",
+        execution_count=1,
+    )
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "reaches_out.ipynb")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    options = re.search(r"^NBVAL := (.*)$", makefile, re.M)[1].split()
+    assert '\tPYTHONPATH="$(CURDIR)/tests/offline" $(BIN)/pytest $(NBVAL)' in makefile
+    done = {}
+    for path in ("", str(ROOT / "tests" / "offline")):
+        done[path] = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, "--nbval-cell-timeout=15", "."],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path},
+            timeout=120,
+        ).returncode
+    assert done == {"": 0, str(ROOT / "tests" / "offline"): 1}
