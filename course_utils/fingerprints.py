@@ -201,3 +201,11 @@ def _rules(tokenizer):
             "from the transformers or tokenizers libraries."
         )
     return f"{kind} {sides} {rules}"
+
+
+def fingerprint_or_none(model) -> str | None:
+    """The fingerprint of ``model``; None for one that cannot say what shapes its vectors."""
+    try:
+        return fingerprint(model)
+    except (AttributeError, TypeError, ValueError):
+        return None

@@ -229,12 +229,14 @@ def index_kind(kind, options=None):
         if name not in known:
             raise TypeError(f"An index of kind {kind!r} has no option {name!r}, only {known}.")
     if backend.library:
+        from course_utils.model_files import install_line
+
         try:
             importlib.import_module(backend.library)
         except ImportError as error:
             raise ImportError(
                 f"An index of kind {kind!r} needs the package {backend.library}: "
-                'pip install "course-utils[ann]"'
+                f"{install_line('ann')}"
             ) from error
     return backend
 

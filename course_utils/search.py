@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from course_utils.fingerprints import fingerprint_or_none
 from course_utils.index_kinds import as_matrix, index_kind
 
 _ABOUT, _VECTORS = "index.json", "vectors.bin"
@@ -310,16 +311,6 @@ def _check_ids(ids) -> None:
         if name in seen:
             raise ValueError(f"The id {name!r} comes twice, again at row {row}: make ids unique.")
         seen.add(name)
-
-
-def fingerprint_or_none(model) -> str | None:
-    """The fingerprint of ``model``; None for an embedder that has none."""
-    from course_utils.encoding import fingerprint
-
-    try:
-        return fingerprint(model)
-    except ValueError:
-        return None
 
 
 def check_same_model(model, index) -> None:

@@ -141,6 +141,6 @@ def test_a_folder_called_datasets_is_not_mistaken_for_the_library(tmp_path, monk
     monkeypatch.delitem(sys.modules, "datasets")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setattr(sys, "meta_path", [PathFinder])
-    with pytest.raises(ImportError, match=r'library, which is missing\. Run: pip install "course'):
+    with pytest.raises(ImportError, match=r"library, which is missing\. Run: pip install .*hub"):
         hub._library()
     assert list(sys.modules["datasets"].__path__) == [str(tmp_path / "datasets")]

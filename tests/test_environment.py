@@ -34,6 +34,7 @@ def test_conda_asks_for_what_make_installs():
     assert options == {"--constraint constraints.txt", "--editable ."}
     assert [line for line in pip if line not in options] == wanted
     assert "python" + PROJECT["requires-python"] in listed
+    assert set(EXTRAS["ann"]) <= {*pip, *map(str, listed)}
 
 
 def test_every_requirement_is_fixed_by_the_constraints_within_its_range():
@@ -82,13 +83,14 @@ def test_search_is_the_function_even_after_its_module_was_imported():
 
 
 def test_the_folder_datasets_is_never_taken_for_the_library_of_that_name():
-    """Without an __init__.py the folder yields to an installed library wherever the root stands."""
-    import importlib.util
-
-    assert not (ROOT / "datasets" / "__init__.py").exists()
-    found = importlib.util.find_spec("datasets")
-    places = list(found.submodule_search_locations) if found else []
-    assert str(ROOT / "datasets") not in places
+    """Without an __init__.py the folder yields to an installed library, even with the root first."""
+    pytest.importorskip("datasets", reason="the library datasets is not installed")
+    code = "import importlib.util as u; print(u.find_spec('datasets').origin)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "site-packages" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize(
@@ -134,3 +136,28 @@ def test_a_lesson_that_reaches_out_fails_under_the_guard(tmp_path):
             timeout=120,
         ).returncode
     assert done == {"": 0, str(ROOT / "tests" / "offline"): 1}
+
+
+def test_the_setup_check_reports_a_missing_torch_instead_of_failing(capsys, monkeypatch):
+    from importlib.metadata import PackageNotFoundError
+
+    from course_utils import environment
+
+    def nothing_installed(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(environment, "version", nothing_installed)
+    assert environment.check_setup() is False
+    assert "[!]  torch is missing" in capsys.readouterr().out
+
+
+def test_the_table_of_judgements_that_the_readme_shows_can_be_loaded(tmp_path):
+    from course_utils import load_task
+
+    quoted = re.search(r"judgements\.csv.*columns: ([a-z, ]+)", (ROOT / "README.md").read_text())[1]
+    (tmp_path / "judgements.csv").write_text(
+        f"{quoted.replace(' ', '')}\nwhat?,this,1\nwhat?,that,0\n"
+    )
+    task = load_task(tmp_path / "judgements.csv")
+    assert len(task.queries) == 1
+    assert len(task.corpus) == 2

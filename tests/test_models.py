@@ -228,3 +228,25 @@ def test_the_cache_lies_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_UTILS_CACHE", str(tmp_path / "here"))
     assert cache_dir() == tmp_path / "here"
     assert Path(cache_dir()).is_dir()
+
+
+def test_a_pickle_beside_a_decoy_is_refused_whatever_the_module(minilm, tmp_path):
+    minilm.save_pretrained(str(tmp_path / "mine"))
+    modules = json.loads((tmp_path / "mine" / "modules.json").read_text())
+    modules.append({"idx": 3, "name": "3", "path": "3_LayerNorm",
+                    "type": "sentence_transformers.models.LayerNorm"})  # fmt: skip
+    (tmp_path / "mine" / "modules.json").write_text(json.dumps(modules))
+    (tmp_path / "mine" / "3_LayerNorm").mkdir()
+    (tmp_path / "mine" / "3_LayerNorm" / "pytorch_model.bin").write_bytes(b"a pickle")
+    (tmp_path / "mine" / "3_LayerNorm" / "decoy.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match="pickled"):
+        load_model(tmp_path / "mine")
+
+
+def test_a_module_outside_the_model_s_folder_is_refused(minilm, tmp_path):
+    minilm.save_pretrained(str(tmp_path / "mine"))
+    modules = json.loads((tmp_path / "mine" / "modules.json").read_text())
+    modules[1]["path"] = "../elsewhere"
+    (tmp_path / "mine" / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ValueError, match="outside"):
+        load_model(tmp_path / "mine")

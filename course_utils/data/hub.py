@@ -10,9 +10,9 @@ import os
 import threading
 from pathlib import Path
 
+from ..model_files import install_line
 from .tasks import ClusteringTask, RetrievalTask, SimilarityTask, Source
 
-_INSTALL = 'pip install "course-utils[hub]"'
 # The readers of plain tables. Others open archives, media or formats that hold objects.
 _SAFE_READERS = {"parquet", "csv", "json", "arrow"}
 _PATIENCE_SECONDS = 4.0
@@ -215,12 +215,12 @@ def _library():
     # A folder called datasets/ on the path imports too, as an empty namespace.
     if not hasattr(datasets, "load_dataset_builder"):
         raise ImportError(
-            f"Data sets from a hub need the datasets library, which is missing. Run: {_INSTALL}"
+            f"Data sets from a hub need the datasets library, which is missing. Run: {install_line('hub')}"
         )
     if int(datasets.__version__.split(".")[0]) < 4:
         raise ImportError(
             f"datasets {datasets.__version__} can run code that comes with a data set; version 4 "
-            f"and later cannot. Run: {_INSTALL} --upgrade"
+            f"and later cannot. Run: {install_line('hub')} --upgrade"
         )
     return datasets
 

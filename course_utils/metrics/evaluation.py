@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from course_utils.fingerprints import fingerprint_or_none
 from course_utils.metrics.clustering import kmeans_scores, silhouette_samples
 from course_utils.metrics.records import (
     from_records,
@@ -234,7 +235,7 @@ def evaluate(model, task, *, k=10, cache=None, batch_size=32, seed=0, name=None)
         kind=_kind(task),
         embedder=_embedder_name(model) if name is None else name,
         scores=scores,
-        fingerprint=_fingerprint(model),
+        fingerprint=fingerprint_or_none(model),
         repeats=repeats,
         content=_content(task),
         versions=versions,
@@ -381,15 +382,6 @@ def _content(task):
     # A judgement may be a numpy integer, which JSON does not know.
     text = json.dumps(asked, sort_keys=True, default=int)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _fingerprint(model):
-    from course_utils.encoding import fingerprint
-
-    try:
-        return fingerprint(model)
-    except (AttributeError, TypeError, ValueError):
-        return None  # a function or a remote client that cannot say what shapes its vectors
 
 
 def _embedder_name(model):

@@ -25,8 +25,9 @@ class Bill:
 class CostComparison:
     """Both bills, and where they meet.
 
-    machines: how many machines the month's queries need. break_even_queries: queries a month above
-    which one's own machine costs less than the API; infinite if that is never so.
+    machines: how many machines the month's queries need. break_even_queries: queries a month at
+    which one machine of one's own and the API cost the same; infinite if one machine cannot answer
+    that many.
     """
 
     local: Bill
@@ -219,12 +220,13 @@ def _cost_table(compared):
     if isfinite(compared.break_even_queries):
         told = (
             "Both cost the same a month at "
-            f"{compared.break_even_queries:,.0f} queries; above that, your own machine costs less."
+            f"{compared.break_even_queries:,.0f} queries; above that, and up to what one machine can "
+            "answer, your own costs less."
         )
     else:
         told = (
-            "At these prices the API costs less a month at any number of queries; the reasons for "
-            "your own machine are then others, such as that the texts stay with you."
+            "At these prices the API costs less a month at any number of queries; then "
+            "other reasons must count, for example that the texts stay with you."
         )
     return (
         '<table><tr><td></td><th scope="col" style="padding:0 1em">Own machine</th>'

@@ -61,8 +61,8 @@ def search_box(model, index, *, k=5):
 
     box = labelled(
         "Search by meaning",
-        "Look for results without a marked word: the query shares no word with them, and the "
-        "vectors brought them together.",
+        "Look for results without a marked word: the query shares no word with them, only the "
+        "meaning.",
         query=query,
         k=count,
         results=results,

@@ -19,8 +19,8 @@ def _stays_here(host):
 
 
 def _guard(event, arguments):
-    if event in {"socket.connect", "socket.sendto"}:
-        address = arguments[1]
+    if event in {"socket.connect", "socket.sendto", "socket.sendmsg"}:
+        address = arguments[1]  # of sendmsg on a connected socket None
         host = address[0] if isinstance(address, tuple) else None  # a name is a local socket
     elif event in {"socket.getaddrinfo", "socket.gethostbyname"}:
         host = arguments[0]
