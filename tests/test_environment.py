@@ -124,7 +124,9 @@ def test_a_lesson_that_reaches_out_fails_under_the_guard(tmp_path):
     nbformat.write(notebook, tmp_path / "reaches_out.ipynb")
     makefile = (ROOT / "Makefile").read_text("utf-8")
     options = re.search(r"^NBVAL := (.*)$", makefile, re.M)[1].split()
-    assert '\tPYTHONPATH="$(CURDIR)/tests/offline" $(BIN)/pytest $(NBVAL)' in makefile
+    assert re.search(
+        r'PYTHONPATH="\$\(CURDIR\)/tests/offline" \\\n\s+\$\(BIN\)/pytest \$\(NBVAL\)', makefile
+    )
     done = {}
     for path in ("", str(ROOT / "tests" / "offline")):
         done[path] = subprocess.run(
