@@ -20,6 +20,7 @@ __all__ = [
     "load_python_docs",
     "load_task",
     "load_texts",
+    "load_wiki_pages",
 ]
 
 #: Every named task and what it asks.
@@ -30,6 +31,7 @@ TASKS = {
     "medical": "find the clinical term for what a layperson says",
     "medical/no-shared-word": "the same, only where lay and clinical wording share no word",
     "legal": "group sentences by the category of their licence",
+    "company-wiki": "find the wiki page that answers a new colleague's question",
     "lee": "human similarity of 1,225 pairs of news texts",
     "wordsim353": "human relatedness of 353 pairs of words",
     "simlex999": "human similarity of 999 pairs of words",
@@ -42,15 +44,22 @@ _LOADERS = {
     "medical": ("medical", "load_lay_terms"),
     "medical/no-shared-word": ("medical", "load_lay_terms_without_shared_words"),
     "legal": ("legal", "load_categories"),
+    "company-wiki": ("company_wiki", "load_questions"),
     "lee": ("judgements", "load_lee"),
     "wordsim353": ("judgements", "load_wordsim353"),
     "simlex999": ("judgements", "load_simlex999"),
 }
-_TEXTS = {"python-docs": "python_docs", "medical": "medical", "legal": "legal"}
+_TEXTS = {
+    "python-docs": "python_docs",
+    "medical": "medical",
+    "legal": "legal",
+    "company-wiki": "company_wiki",
+}
 _HOME = {
     "load_licences": "legal",
     "load_medical_definitions": "medical",
     "load_python_docs": "python_docs",
+    "load_wiki_pages": "company_wiki",
 }
 
 
@@ -82,8 +91,9 @@ def load_texts(name_or_path) -> list[str]:
     """A list of texts without judgements: domain text to adapt a model to.
 
     ``"medical"`` gives the definitions of clinical terms, ``"legal"`` the sentences of
-    licences, ``"python-docs"`` the sentences of the documentation, each text once. A path
-    gives the passages of a .txt file or the column ``text`` of the other files.
+    licences, ``"python-docs"`` the sentences of the documentation, ``"company-wiki"`` those of
+    an invented company's wiki, each text once. A path gives the passages of a .txt file or the
+    column ``text`` of the other files.
 
     Raises ValueError for an unknown name, and what the loader raises.
     """
