@@ -15,7 +15,7 @@ from .packages import check_counts
 from .sentences import split_sentences
 from .tasks import RetrievalTask, Source
 
-_COUNTS = {"pages": 182, "sentences": 2663, "questions": 357, "judgements": 472}
+_COUNTS = {"pages": 182, "sentences": 2663, "questions": 357, "judgements": 477}
 _CITATION = (
     "Ottermere wiki (2026), version 1. In: Owning embeddings, datasets/company_wiki. "
     "Written for this course; company, products and events are invented."
@@ -57,8 +57,8 @@ def load_questions() -> RetrievalTask:
     """The task ``company-wiki``: from a new colleague's question to the pages that answer it.
 
     A document is a page's title, a blank line and its text. Grade 2 means that the page answers
-    the question, grade 1 that it helps. Pages hold up to about 400 tokens, so a model that reads
-    256 does not see the end of the longer ones.
+    the question, grade 1 that it helps. Pages hold up to about 300 tokens; a model that reads 256
+    does not see the end of the ten longest.
 
     Raises what ``load_wiki_pages`` raises, for the files of questions and judgements too.
 
