@@ -23,11 +23,16 @@ from course_utils.figures import (
     set_title,
     wrap,
 )
+from course_utils.plot_tables import need_columns, read_intervals, refuse_nan, row_name
+from course_utils.plots_adaptation import bottleneck_diagram, learning_curve, rank_histogram
 
 __all__ = [
+    "bottleneck_diagram",
     "describe",
     "interval_plot",
+    "learning_curve",
     "line_curve",
+    "rank_histogram",
     "scatter_map",
     "similarity_heatmap",
     "tradeoff_plot",
@@ -56,7 +61,7 @@ Most alike: "a cat" and "a tax form" (0.20). Least alike: "a cat" and "a tax for
         raise ValueError(
             f"The matrix has {len(values)} rows and there are {len(labels)} labels: give one each."
         )
-    _refuse_nan(values, "similarity matrix")
+    refuse_nan(values, "similarity matrix")
 
     n = len(values)
     figure, axes = new_figure(width=4.0 + 0.62 * n, height=1.0 + 0.55 * n)
@@ -109,7 +114,7 @@ def umap_projection(matrix, *, seed=0, n_neighbors=15):
         raise ValueError(f"UMAP takes one vector a row, shape (n, d), not {vectors.shape}.")
     if len(vectors) < 5:
         raise ValueError(f"A map needs at least 5 vectors, not {len(vectors)}.")
-    _refuse_nan(vectors, "matrix")
+    refuse_nan(vectors, "matrix")
     zero = np.flatnonzero(~vectors.any(axis=1))
     if len(zero):
         raise ValueError(f"Row {zero[0]} is all zeros and has no direction: leave it out.")
@@ -150,7 +155,7 @@ numpy (2), pandas (1). The axes are directions of the projection and have no uni
         raise ValueError(f"A map takes two numbers a point, shape (n, 2), not {places.shape}.")
     if len(groups) != len(places):
         raise ValueError(f"There are {len(places)} points and {len(groups)} groups: give one each.")
-    _refuse_nan(places, "points")
+    refuse_nan(places, "points")
 
     names = list(dict.fromkeys(groups))
     of_point = np.array([names.index(group) for group in groups], dtype=int)
@@ -183,11 +188,13 @@ numpy (2), pandas (1). The axes are directions of the projection and have no uni
     )
 
 
-def interval_plot(table, *, title="Means with 95 % intervals", xlabel="mean"):
+def interval_plot(table, *, title="Means with 95 % intervals", xlabel="mean", zero=False):
     """Return a plot of means, each with the interval it lies in and its value in print.
 
     table: a DataFrame with columns `mean`, `low` and `high`; its index names the rows, drawn from
-    top to bottom.
+    top to bottom. zero: the means are changes of scores where higher is better. A line then stands
+    at zero, and each row says at the right whether its interval lies above it ("better"), below it
+    ("worse") or holds it ("undecided", hollow marker).
 
     Raises ValueError if a column is missing, a value is NaN, or a mean lies outside its interval.
 
@@ -196,13 +203,13 @@ def interval_plot(table, *, title="Means with 95 % intervals", xlabel="mean"):
     >>> print(interval_plot(table, xlabel="MRR@10").description)
     Dot plot with intervals, Means with 95 % intervals: MRR@10 for 1 row. \
 MiniLM 0.420 (0.380 to 0.460).
+    >>> print(interval_plot(table, xlabel="change of MRR@10", zero=True).description)
+    Dot plot with intervals, Means with 95 % intervals: change of MRR@10 for 1 row, against a line \
+at zero. MiniLM +0.420 (+0.380 to +0.460), better.
     """
-    _need_columns(table, ["mean", "low", "high"], "interval plot")
-    names = [_row_name(name) for name in table.index]
-    means, lows, highs = (table[column].to_numpy(dtype=float) for column in ("mean", "low", "high"))
-    for name, mean, low, high in zip(names, means, lows, highs, strict=True):
-        if not low <= mean <= high:
-            raise ValueError(f"Row {name!r}: the mean {mean} is not between {low} and {high}.")
+    names, means, lows, highs = read_intervals(table, "interval plot")
+    number = "+.3f" if zero else ".3f"
+    verdicts = [_verdict(*ends) if zero else "" for ends in zip(lows, highs, strict=True)]
 
     figure, axes = new_figure(width=7, height=1.3 + 0.45 * len(names))
     rows = np.arange(len(names))
@@ -210,15 +217,37 @@ MiniLM 0.420 (0.380 to 0.460).
         means,
         rows,
         xerr=[means - lows, highs - means],
-        fmt="o",
-        color=PALETTE[0],
+        fmt="none",
+        ecolor=PALETTE[0],
         capsize=4,
-        markersize=7,
+        zorder=1,
     )
-    for row, mean in zip(rows, means, strict=True):
-        axes.annotate(
-            f"{mean:.3f}", (mean, row), (0, 8), textcoords="offset points", ha="center", fontsize=8
+    for row, mean, verdict in zip(rows, means, verdicts, strict=True):
+        axes.scatter(
+            mean,
+            row,
+            s=49,
+            zorder=2,
+            facecolors="white" if verdict == "undecided" else PALETTE[0],
+            edgecolors=PALETTE[0],
         )
+        axes.annotate(
+            f"{mean:{number}}".replace("-", "−"),
+            (mean, row),
+            (0, 8),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+        axes.annotate(
+            verdict,
+            (1.02, row),
+            xycoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=9,
+        )
+    if zero:
+        axes.axvline(0, color="black", linewidth=1, linestyle="--", zorder=0)
     axes.set_yticks(rows, names, parse_math=False)
     axes.set_ylim(len(names) - 0.4, -0.75)
     axes.set_xlabel(xlabel, parse_math=False)
@@ -226,12 +255,13 @@ MiniLM 0.420 (0.380 to 0.460).
     set_title(axes, title)
 
     listed = [
-        f"{name} {mean:.3f} ({low:.3f} to {high:.3f})"
-        for name, mean, low, high in zip(names, means, lows, highs, strict=True)
+        f"{name} {mean:{number}} ({low:{number}} to {high:{number}})" + (verdict and f", {verdict}")
+        for name, mean, low, high, verdict in zip(names, means, lows, highs, verdicts, strict=True)
     ]
+    against = ", against a line at zero" if zero else ""
     return describe(
         figure,
-        f"Dot plot with intervals, {title}: {xlabel} for {count(len(names), 'row')}. "
+        f"Dot plot with intervals, {title}: {xlabel} for {count(len(names), 'row')}{against}. "
         f"{'; '.join(listed)}.",
     )
 
@@ -255,8 +285,8 @@ Not beaten at the same or a lower cost: binary, full.
     """
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    _need_columns(table, [cost, quality], "trade-off plot")
-    names = [_row_name(name) for name in table.get("name", table.index)]
+    need_columns(table, [cost, quality], "trade-off plot")
+    names = [row_name(name) for name in table.get("name", table.index)]
     costs, gains = (table[column].to_numpy(dtype=float) for column in (cost, quality))
     for name, value in zip(names, costs, strict=True):
         if value <= 0:
@@ -319,7 +349,7 @@ dev goes from 0.100 to 0.300, highest 0.300 at epoch 2.
     for name, values in lines.items():
         if values.shape != x.shape:
             raise ValueError(f"Line {name!r} has shape {values.shape} and x has {x.shape}.")
-        _refuse_nan(values, f"line {name!r}")
+        refuse_nan(values, f"line {name!r}")
 
     figure, axes = new_figure(width=7.5, height=4.2)
     handles = [
@@ -354,6 +384,13 @@ dev goes from 0.100 to 0.300, highest 0.300 at epoch 2.
     )
 
 
+def _verdict(low, high):
+    """What an interval of changes says: one that holds zero leaves the direction open."""
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "undecided"
+
+
 def _unbeaten(costs, gains):
     """The rows, cheapest first, that give more than everything that costs no more than they do."""
     best, rows = -np.inf, []
@@ -377,27 +414,3 @@ def _extreme_pairs(values, labels):
         pair = f'"{cut(labels[row], 70)}" and "{cut(labels[column], 70)}"'
         told += f" {word} alike: {pair} ({values[row, column]:.2f})."
     return told
-
-
-def _row_name(name):
-    return ", ".join(map(str, name)) if isinstance(name, tuple) else str(name)
-
-
-def _refuse_nan(values, what):
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        place = tuple(int(i) for i in bad[0])
-        at = place[0] if len(place) == 1 else place
-        raise ValueError(f"The {what} is not a finite number at {at}: leave it out or repair it.")
-
-
-def _need_columns(table, columns, what):
-    for column in columns:
-        if column not in table:
-            raise ValueError(f"The {what} needs a column {column!r}; there are {list(table)}.")
-        values = table[column].to_numpy(dtype=float)
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):
-            raise ValueError(f"Row {table.index[bad[0]]!r}: {column} is not a finite number.")
-    if not len(table):
-        raise ValueError(f"The {what} has no rows: give it at least one.")

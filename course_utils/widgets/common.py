@@ -97,6 +97,17 @@ def bar(share, *, width=90):
     )
 
 
+def duration(seconds):
+    """Return a time in the unit that suits it: seconds, minutes or hours.
+
+    >>> duration(8.2), duration(600), duration(36_000)
+    ('8.2 s', '10 min', '10.0 h')
+    """
+    if seconds < 90:
+        return f"{seconds:,.1f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
+
+
 def shade(share):
     """Return a background from light (0) to dark blue (1) and the text colour that reads on it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, inf, isfinite
 
-from course_utils.widgets.common import labelled, paragraph, redraw_on_change, region
+from course_utils.widgets.common import duration, labelled, paragraph, redraw_on_change, region
 
 HOURS_A_MONTH = 730
 SECONDS_A_MONTH = HOURS_A_MONTH * 3600
@@ -203,8 +203,8 @@ def _cost_table(compared):
     rows = [
         (
             "First indexing, time",
-            _duration(local.indexing_seconds),
-            _duration(api.indexing_seconds),
+            duration(local.indexing_seconds),
+            duration(api.indexing_seconds),
         ),
         ("First indexing, cost", f"{local.indexing_cost:,.2f}", f"{api.indexing_cost:,.2f}"),
         ("Queries, cost a month", f"{local.monthly_cost:,.2f}", f"{api.monthly_cost:,.2f}"),
@@ -232,9 +232,3 @@ def _cost_table(compared):
         '<table><tr><td></td><th scope="col" style="padding:0 1em">Own machine</th>'
         f'<th scope="col" style="padding:0 1em">API</th></tr>{body}</table>{paragraph(told)}'
     )
-
-
-def _duration(seconds):
-    if seconds < 90:
-        return f"{seconds:,.1f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
