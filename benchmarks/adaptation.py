@@ -2,49 +2,57 @@
 
     python benchmarks/adaptation.py                            print the table of what was measured
     python benchmarks/adaptation.py --fill                     measure every empty cell, one by one
-    python benchmarks/adaptation.py --fill --domain medical --model all-MiniLM-L6-v2 --method pairs
+    python benchmarks/adaptation.py --fill --domain medical --model all-MiniLM-L6-v2 --method recipe
 
-A cell is one training run, or none for the untouched model. It is scored on queries that no run has
-seen, neither in training nor for choosing weights, and compared with the untouched model query by
-query. Results are kept in adaptation_results.jsonl beside this file, one line a cell, so a
-stopped run goes on where it was.
+A cell is one training, or none for the untouched model. It is scored on questions that no run has
+seen, neither in training nor for choosing weights, and compared with the untouched model question
+by question. Results are kept in datasets/adaptation/results.jsonl, one line a cell, so a stopped
+run goes on where it was. Several may run side by side on different cells.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import platform
 import sys
-import time
-from dataclasses import dataclass
+import tempfile
+from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
-RESULTS = Path(__file__).with_name("adaptation_results.jsonl")
+RESULTS = Path(__file__).parents[1] / "datasets" / "adaptation" / "results.jsonl"
 MODELS = ("all-MiniLM-L6-v2", "all-mpnet-base-v2")
 SEEDS = (0, 1, 2)
-GENERAL = ("lee", "wordsim353", "simlex999")
+METRICS = ("mrr@10", "recall@10")
 
-# What each method changes of the default configuration. Steps are those of field practice on two
-# cores: no run takes much longer than a quarter of an hour there with MiniLM.
+
+def _stage(start="TSDAE", **changes):
+    """A stage of training: a start ("TSDAE" or "recipe" for TSDAEConfig.for_pairs) and its changes."""
+    return start, {"interpolate": 1.0} | changes if start == "TSDAE" else changes
+
+
+_CONTRAST = {"denoising_weight": 0.0, "contrast_weight": 1.0}
+_PLAIN = {"denoising_weight": 0.0, "pairs_weight": 1.0, "pairs_rate": 0.0, "batch_size": 64}
+# A method is the stages it trains in. Steps are such that it takes minutes on two cores.
 METHODS = {
-    "untouched": None,
-    "TSDAE, exact decoder": {"decoder": "exact", "max_steps": 300, "interpolate": 1.0},
-    "TSDAE, light decoder": {"max_steps": 600, "interpolate": 1.0},
-    "TSDAE, light, interpolated": {"max_steps": 600, "interpolate": True},
-    "contrast": {"denoising_weight": 0.0, "contrast_weight": 1.0, "max_steps": 300},
-    "pairs": {"denoising_weight": 0.0, "pairs_weight": 1.0, "batch_size": 64, "max_steps": 360},
+    "untouched": [],
+    "TSDAE, exact decoder": [_stage(decoder="exact", max_steps=60)],
+    "TSDAE, light decoder": [_stage(max_steps=300)],
+    "TSDAE, light, interpolated": [_stage(max_steps=300, interpolate=True)],
+    "contrast": [_stage(**_CONTRAST, max_steps=120)],
+    "pairs, plain": [_stage(**_PLAIN, max_steps=120)],
+    "recipe": [_stage("recipe", max_steps=120)],
+    "TSDAE (100 steps), then recipe": [_stage(max_steps=100), _stage("recipe", max_steps=120)],
+    "TSDAE (300 steps), then recipe": [_stage(max_steps=300), _stage("recipe", max_steps=120)],
+    "recipe, longer": [_stage("recipe", max_steps=480)],
 }
-# Denoising first, then pairs, at two amounts of denoising.
-THEN_PAIRS = {"TSDAE (300 steps), then pairs": 300, "TSDAE (1,200 steps), then pairs": 1200}
 
 
 @dataclass(frozen=True)
 class Domain:
-    """Texts to train on, and two tasks of different queries: one to choose by, one to report."""
+    """Texts to train on, and two tasks of different questions: one to choose by, one to report."""
 
     sentences: list
     pairs: list
@@ -52,34 +60,31 @@ class Domain:
     test: object
 
 
-def _halves(task, dev, test, corpus):
-    """Two tasks of ``dev`` and ``test`` different queries of ``task``, in a corpus of that size."""
-    from course_utils.data import RetrievalTask
+def _domain(task, pairs, sentences=None, *, dev=200, test=800, corpus=4000, hide=()):
+    """A domain whose training texts hold no question of its two tasks.
 
-    queries = list(task.queries)
-    order = np.random.default_rng(0).permutation(len(queries))
-    parts = [[queries[i] for i in order[:dev]], [queries[i] for i in order[dev : dev + test]]]
-    made = []
-    for name, part in zip(("dev", "test"), parts, strict=True):
-        kept = RetrievalTask(
-            f"{task.name} ({name})",
-            task.corpus,
-            {query: task.queries[query] for query in part},
-            {query: task.qrels[query] for query in part},
-        )
-        made.append(kept.sample(corpus=min(corpus, len(task.corpus)), seed=0))
-    return made
+    ``pairs`` are given by the document they come from; those of the documents that answer the
+    questions of the parts ``hide`` ("dev", "test") are left out. Without ``sentences``, the second
+    texts of the pairs are they. The dev task, scored again and again, searches fewer documents.
+    """
+    from course_utils.tsdae import drop_questions
+
+    parts = dict(zip(("dev", "test"), task.split(dev), strict=True))
+    parts["dev"] = parts["dev"].sample(corpus=min(1000, len(task.corpus)))
+    parts["test"] = parts["test"].sample(test, corpus)
+    hidden = {d for part in hide for judged in parts[part].qrels.values() for d in judged}
+    kept = [pair for document, pair in pairs if document not in hidden]
+    sentences = [text for _, text in kept] if sentences is None else sentences
+    clean = (drop_questions(texts, *parts.values()) for texts in (sentences, kept))
+    return Domain(*clean, **parts)
 
 
-def medical(held_out=False):
+def medical(hide=()):
     """Lay wording to clinical term, no word in common; pairs are terms with their definitions."""
     from course_utils.data import load_medical_definitions, load_task
 
-    dev, test = _halves(load_task("medical/no-shared-word"), 200, 800, 4000)
-    definitions = load_medical_definitions()
-    asked = {document for judged in test.qrels.values() for document in judged}
-    kept = [pair for name, pair in definitions.items() if not (held_out and name in asked)]
-    return Domain([text for _, text in kept], kept, dev, test)
+    pairs = load_medical_definitions().items()
+    return _domain(load_task("medical/no-shared-word"), pairs, hide=hide)
 
 
 def python_docs():
@@ -87,16 +92,13 @@ def python_docs():
     from course_utils.data import load_task, load_texts
 
     task = load_task("python-docs")
-    dev, test = _halves(task, 200, 800, 2000)
-    asked = {d for part in (dev, test) for judged in part.qrels.values() for d in judged}
     pairs = [
-        (task.queries[query], task.corpus[document])
+        (document, (task.queries[query], task.corpus[document]))
         for query, judged in task.qrels.items()
         for document in judged
-        if document not in asked
     ]
-    questions = {*dev.queries.values(), *test.queries.values()}
-    return Domain([t for t in load_texts("python-docs") if t not in questions], pairs, dev, test)
+    texts = load_texts("python-docs")
+    return _domain(task, pairs, texts, corpus=2000, hide=("dev", "test"))
 
 
 def legal():
@@ -105,137 +107,146 @@ def legal():
 
     licences = {x.key: x for x in load_licences() if len(x.text.split()) >= 20}
     begins = {key: " ".join(x.text.split()[:48]) for key, x in licences.items()}
-    queries = {
+    names = {
         key: x.name for key, x in licences.items() if x.name.lower() not in begins[key].lower()
     }
-    task = RetrievalTask("legal names", begins, queries, {key: {key: 1} for key in queries})
-    dev, test = _halves(task, 150, 600, 2000)
-    asked = {*dev.queries, *test.queries}
-    pairs = [(x.name, begins[key]) for key, x in licences.items() if key not in asked]
-    return Domain(load_texts("legal"), pairs, dev, test)
+    task = RetrievalTask("legal names", begins, names, {key: {key: 1} for key in names})
+    pairs = [(key, (licences[key].name, text)) for key, text in begins.items()]
+    return _domain(task, pairs, load_texts("legal"), dev=150, test=600, hide=("dev", "test"))
 
 
 def company_wiki():
     """A new colleague's question to the page that answers it; pairs are titles and paragraphs."""
-    from course_utils.data import load_task, load_texts
-    from course_utils.data.company_wiki import load_wiki_pages
+    from course_utils.data import load_task, load_texts, load_wiki_pages
 
-    dev, test = _halves(load_task("company-wiki"), 40, 400, 10_000)
-    pairs = [(page.title, part) for page in load_wiki_pages() for part in page.text.split("\n\n")]
-    return Domain(load_texts("company-wiki"), pairs, dev, test)
+    pairs = [
+        (page.id, (page.title, part))
+        for page in load_wiki_pages()
+        for part in page.text.split("\n\n")
+    ]
+    return _domain(load_task("company-wiki"), pairs, load_texts("company-wiki"), dev=60)
 
 
 DOMAINS = {
     "medical": medical,
-    "medical, answers held out": lambda: medical(held_out=True),
+    "medical, answers held out": lambda: medical(hide=("test",)),
     "python-docs": python_docs,
     "legal": legal,
     "company-wiki": company_wiki,
 }
 
 
-def train(model, method, domain, seed):
-    """The adapted model and the seconds it took; the model itself for the untouched row."""
+def train(model, method, domain, seed, folder):
+    """The adapted model and the seconds of its training steps; the model itself if untouched.
+
+    Stages that methods share are trained once: the folder keeps the last checkpoint of each.
+    """
+    from course_utils.data import load_texts
+    from course_utils.encoding import fingerprint
     from course_utils.tsdae import TSDAEConfig, train_tsdae
 
-    def run(start, options):
-        config = TSDAEConfig(seed=seed, **options)
-        return train_tsdae(
-            start, domain.sentences, config, pairs=domain.pairs, dev_task=domain.dev
-        ).model
+    seconds = 0.0
+    for make, changes in METHODS[method]:
+        make = TSDAEConfig.for_pairs if make == "recipe" else TSDAEConfig
+        config = make(**changes, seed=seed, checkpoint_every=10**6)
+        told = {**asdict(config), "interpolate": None, "start": fingerprint(model)}
+        name = hashlib.sha256(repr([told, len(domain.pairs)]).encode()).hexdigest()[:16]
+        result = train_tsdae(
+            model, domain.sentences, config, pairs=domain.pairs, general=load_texts("news"),
+            dev_task=domain.dev, folder=folder / name, show_progress=False,
+        )  # fmt: skip
+        model, seconds = result.model, seconds + result.history["seconds"].sum()
+    return model, seconds
 
-    started = time.perf_counter()
-    if method in THEN_PAIRS:
-        first = run(model, {"max_steps": THEN_PAIRS[method], "interpolate": 1.0})
-        adapted = run(first, METHODS["pairs"])
-    else:
-        adapted = run(model, METHODS[method]) if METHODS[method] else model
-    return adapted, time.perf_counter() - started
 
-
-def measure(domain_name, model_name, method, seed):
-    """Fill one cell: a dictionary of JSON values, with the per-query scores that tests need."""
+def measure(domain_name, model_name, method, seed, folder):
+    """Fill one cell: a dictionary of JSON values, with the score of every test question."""
     import torch
 
-    from course_utils import compare, evaluate, load_model, load_task
+    from course_utils import EmbeddingCache, compare, evaluate, load_model, load_task
+    from course_utils.tsdae.evidence import GENERAL
 
     domain, model = DOMAINS[domain_name](), load_model(model_name)
-    adapted, seconds = train(model, method, domain, seed)
-    before, after = evaluate(model, domain.test), evaluate(adapted, domain.test)
-    row = {
+    adapted, seconds = train(model, method, domain, seed, folder)
+    scores = evaluate(adapted, domain.test).scores
+    cell = {
         "domain": domain_name, "model": model_name, "method": method, "seed": seed,
         "seconds": round(seconds), "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {model.device.type}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {model.device.type}, "
+                   f"{torch.get_num_threads()} threads",
         "versions": {name: version(name) for name in ("torch", "sentence-transformers")},
-        "threads": torch.get_num_threads(), "queries": len(domain.test.queries),
-        "documents": len(domain.test.corpus), "metrics": {}, "general": {},
+        "documents": len(domain.test.corpus), "sentences": len(domain.sentences),
+        "pairs": len(domain.pairs),
     }  # fmt: skip
-    summary, change = after.summary(), compare(before, after).table
-    for metric in ("mrr@10", "recall@10"):
-        row["metrics"][metric] = {
-            "mean": float(summary.loc[metric, "mean"]),
-            "interval": [float(summary.loc[metric, end]) for end in ("low", "high")],
-            "change": float(change.loc[metric, "difference"]),
-            "change_interval": [float(change.loc[metric, end]) for end in ("low", "high")],
-            "p": float(change.loc[metric, "p_value"]),
-        }
+    cell |= {metric: [round(x, 5) for x in scores[metric]] for metric in METRICS}
+    cache = EmbeddingCache(folder / "vectors.sqlite")
     for name in GENERAL:
         task = load_task(name)
-        table = compare(evaluate(model, task), evaluate(adapted, task)).table.iloc[0]
-        row["general"][name] = [float(table[end]) for end in ("difference", "low", "high")]
-    return row
-
-
-def stored():
-    """The measured cells by (domain, model, method, seed); a later line replaces an earlier one."""
-    if not RESULTS.exists():
-        return {}
-    rows = map(json.loads, RESULTS.read_text("utf-8").splitlines())
-    return {(r["domain"], r["model"], r["method"], r["seed"]): r for r in rows}
+        before, after = evaluate(model, task, cache=cache), evaluate(adapted, task)
+        change = compare(before, after).table.iloc[0]
+        cell[name] = [round(float(change[end]), 5) for end in ("difference", "low", "high")]
+    return cell
 
 
 def cells():
+    """Every cell there is to fill; where nothing is trained or a run is long, one seed is enough."""
     for domain in DOMAINS:
         for model in MODELS:
-            for method in (*METHODS, *THEN_PAIRS):
-                for seed in SEEDS if METHODS.get(method, True) else SEEDS[:1]:
+            for method in METHODS:
+                for seed in SEEDS[:1] if method in ("untouched", "recipe, longer") else SEEDS:
                     yield domain, model, method, seed
 
 
-def print_table():
-    """Every cell there is to fill, the empty ones as empty."""
-    found = stored()
-    print("| domain | model | method | seed | MRR@10 | change | Recall@10 | change | general | s |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    for cell in cells():
-        shown = [*map(str, cell)]
-        if row := found.get(cell):
-            for metric in ("mrr@10", "recall@10"):
-                m = row["metrics"][metric]
-                low, high = m["change_interval"]
-                shown += [f"{m['mean']:.3f}", f"{m['change']:+.3f} [{low:+.3f}, {high:+.3f}]"]
-            shown += ["; ".join(f"{name} {row['general'][name][0]:+.3f}" for name in GENERAL)]
-            shown += [str(row["seconds"])]
-        else:
-            shown += [""] * 6
-        print("| " + " | ".join(shown) + " |")
+def filled():
+    if not RESULTS.exists():
+        return set()
+    rows = map(json.loads, RESULTS.read_text("utf-8").splitlines())
+    return {(row["domain"], row["model"], row["method"], row["seed"]) for row in rows}
 
 
-def fill(domain, model, method, seed):
+def fill(folder, **wanted):
     """Measure the empty cells that match, and keep each as soon as it is there."""
     from course_utils.models import find_model
 
-    wanted = (domain, model, method, seed)
     for cell in cells():
-        if cell in stored() or any(w not in (None, c) for w, c in zip(wanted, cell, strict=True)):
+        asked = all(want in (None, part) for want, part in zip(wanted.values(), cell, strict=True))
+        if not asked or cell in filled():
             continue
         if find_model(cell[1]) is None:
             print("left empty, the model is not here:", *cell, file=sys.stderr)
             continue
         print("measuring", *cell, file=sys.stderr)
-        line = json.dumps(measure(*cell)) + "\n"
+        line = json.dumps(measure(*cell, folder)) + "\n"
         with open(RESULTS, "a", encoding="utf-8") as file:
             file.write(line)
+
+
+def print_table():
+    """Every row there is to fill, the empty ones as empty."""
+    from course_utils.tsdae.evidence import evidence_table, load_evidence
+
+    measured = load_evidence(RESULTS) if RESULTS.exists() else None
+    rows = dict.fromkeys(cell[:3] for cell in cells())
+    print("| domain | model | method | seeds | MRR@10 | change | Recall@10 | change "
+          "| lee | wordsim353 | simlex999 | seconds |")  # fmt: skip
+    print("|" + "---|" * 12)
+    tables = (
+        [evidence_table(measured, metric=metric) for metric in METRICS] if len(measured) else []
+    )
+    for row in rows:
+        shown = [*row, *[""] * 9]
+        if tables and row in tables[0].index:
+            shown = [*row, str(tables[0].loc[row, "seeds"])]
+            for table in tables:
+                one = table.loc[row]
+                interval = f"{one['change']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]"
+                shown += [f"{one['mean']:.3f}", interval]
+            own = measured[(measured[["domain", "model", "method"]] == list(row)).all(axis=1)]
+            for name in ("lee", "wordsim353", "simlex999"):
+                change, low, high = (sum(x) / len(own) for x in zip(*own[name], strict=True))
+                shown.append(f"{change:+.3f} [{low:+.3f}, {high:+.3f}]")
+            shown.append(f"{tables[0].loc[row, 'seconds']:.0f}")
+        print("| " + " | ".join(shown) + " |")
 
 
 if __name__ == "__main__":
@@ -243,9 +254,14 @@ if __name__ == "__main__":
     parser.add_argument("--fill", action="store_true", help="measure the empty cells")
     parser.add_argument("--domain", choices=DOMAINS)
     parser.add_argument("--model", choices=MODELS)
-    parser.add_argument("--method", choices=[*METHODS, *THEN_PAIRS])
+    parser.add_argument("--method", choices=METHODS)
     parser.add_argument("--seed", type=int, choices=SEEDS)
-    asked = parser.parse_args()
-    if asked.fill:
-        fill(asked.domain, asked.model, asked.method, asked.seed)
+    parser.add_argument("--folder", type=Path, help="where checkpoints go (a temporary folder)")
+    options = parser.parse_args()
+    wanted = {name: getattr(options, name) for name in ("domain", "model", "method", "seed")}
+    if options.fill and options.folder:
+        fill(options.folder, **wanted)
+    elif options.fill:
+        with tempfile.TemporaryDirectory() as scratch:
+            fill(Path(scratch), **wanted)
     print_table()

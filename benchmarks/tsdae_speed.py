@@ -22,6 +22,7 @@ as the library, default at least 4 times, and neither with a higher peak. It tak
 import argparse
 import multiprocessing
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -122,6 +123,8 @@ def measure(steps, repeats, folder):
         pipes[way], theirs = context.Pipe()
         processes.append(context.Process(target=worker, args=(way, steps, folder, theirs)))
         processes[-1].start()
+        theirs.close()  # so that a worker that fails is an end of file here, not silence
+    for way in WAYS:
         pipes[way].recv()
     rounds = {way: [[] for _ in range(steps)] for way in WAYS}
     for turn in range(steps * repeats):
@@ -156,7 +159,7 @@ def main():
         saving.join()
         rounds, peaks = measure(steps, options.repeats, folder)
 
-    matmul = max(rate for _, _, rate in rounds["library"])
+    matmul = statistics.median(rate for _, _, rate in rounds["library"])
     print(f"{steps} steps of {BATCH} texts each; matrix products here: {matmul / 1e9:.0f} GFLOP/s")
     print(f"{'':8} texts/s  GFLOP/step  GFLOP/s  share of matmul  peak MB  times the library")
     speed = {}

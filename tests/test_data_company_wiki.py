@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import pytest
 
-from course_utils.data import company_wiki, load_task, load_texts, load_wiki_pages
+from course_utils.data import company_wiki, load_task, load_texts, load_wiki_pages, packages
 
 # Five-word runs shared, over all runs of either (Jaccard). A sentence that only moves a word or
 # two of another stands above .5.
@@ -228,10 +228,10 @@ def test_the_installed_list_of_files_is_used_outside_the_repository(copy, monkey
         def locate(self):
             return copy / "pages.jsonl"
 
-    monkeypatch.setattr(company_wiki, "__file__", str(tmp_path / "a" / "b" / "c.py"))
-    monkeypatch.setattr(company_wiki, "files", lambda name: [Installed()])
+    monkeypatch.setattr(packages, "__file__", str(tmp_path / "a" / "b" / "c.py"))
+    monkeypatch.setattr(packages, "files", lambda name: [Installed()])
     assert company_wiki.wiki_folder() == copy.resolve()
-    monkeypatch.setattr(company_wiki, "files", lambda name: [])
+    monkeypatch.setattr(packages, "files", lambda name: [])
     with pytest.raises(FileNotFoundError, match="neither in"):
         load_wiki_pages()
 

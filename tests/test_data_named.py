@@ -160,11 +160,19 @@ def test_word_pairs_carry_their_published_scores(name, pairs, known):
     assert task.scale.startswith("0 ")
 
 
-@pytest.mark.parametrize(("name", "number"), [("medical", 16_449), ("legal", 43_133)])
+@pytest.mark.parametrize(
+    ("name", "number"), [("medical", 16_449), ("legal", 43_133), ("news", 963)]
+)
 def test_domain_texts_are_different_from_each_other_and_not_blank(name, number):
     texts = load_texts(name)
     assert len(texts) == len(set(texts)) == number
     assert all(text.strip() for text in texts)
+
+
+def test_no_judged_news_text_is_among_the_general_ones():
+    judged = {" ".join(text.split())[:80] for pair in load_task("lee").pairs for text in pair}
+    assert len(judged) == 50
+    assert not any(text in paragraph for text in judged for paragraph in load_texts("news"))
 
 
 def test_no_code_of_the_carrier_packages_is_run():

@@ -75,6 +75,24 @@ def test_a_larger_sample_contains_a_smaller_one_and_seeds_differ():
     assert len({frozenset(task.sample(queries=6, seed=s).queries) for s in range(8)}) > 1
 
 
+@given(st.integers(1, 11), st.integers(0, 5))
+def test_a_split_puts_every_query_on_one_side_with_its_judgements(queries, seed):
+    task = retrieval()
+    dev, test = task.split(queries, seed=seed)
+    assert len(dev.queries) == queries
+    assert {**dev.queries, **test.queries} == task.queries
+    assert {**dev.qrels, **test.qrels} == task.qrels
+    assert not dev.queries.keys() & test.queries.keys()
+    assert dev.corpus == test.corpus == task.corpus
+    assert (dev, test) == task.split(queries, seed=seed)
+
+
+def test_a_split_leaves_no_side_empty():
+    for queries in (0, 12, 13):
+        with pytest.raises(ValueError, match="both parts need at least one"):
+            retrieval().split(queries)
+
+
 def test_a_sample_refuses_impossible_sizes():
     with pytest.raises(ValueError, match="judged against 24 documents, more than corpus=5"):
         retrieval().sample(corpus=5)

@@ -29,6 +29,8 @@ from course_utils.metrics import Evaluation
 from course_utils.tsdae import checkpoints, progress
 from course_utils.tsdae.batches import Batches, share, step_seed
 from course_utils.tsdae.config import TSDAEConfig
+from course_utils.tsdae.dev import drop_questions
+from course_utils.tsdae.objective import Objective
 from course_utils.tsdae.trainer import Trainer, ramp
 from course_utils.tsdae.training import train_tsdae
 
@@ -162,24 +164,46 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(tiny):
     assert rows["loss"].to_numpy() == pytest.approx(parts.to_numpy() @ [0.5, 2, 3, 4])
 
 
-def test_the_loss_of_pairs_is_the_librarys_multiple_negatives_ranking_loss(tiny):
+def test_the_loss_of_pairs_is_the_librarys_multiple_negatives_ranking_loss_both_ways(tiny):
     unique = [(f"{s} of the {p}", f"a {p} has {s}") for s, p in zip(SUBJECTS, PLACES, strict=True)]
-    config = TSDAEConfig(denoising_weight=0, pairs_weight=1, batch_size=8, max_steps=1)
+    config = TSDAEConfig(
+        denoising_weight=0, pairs_weight=1, pairs_rate=0, batch_size=8, max_steps=1
+    )
     ours = train(tiny, [], config, pairs=unique).history["pairs"].iloc[1]
     sides = [tiny.tokenizer(list(side), padding=True, return_tensors="pt") for side in zip(*unique)]  # noqa: B905
     library = MultipleNegativesRankingLoss(tiny, scale=1 / config.temperature)
-    assert ours == pytest.approx(library(sides, None).item(), abs=1e-5)
+    both = [library(order, None).item() for order in (sides, sides[::-1])]
+    assert ours == pytest.approx(np.mean(both), abs=1e-5)
+
+
+def test_of_a_pair_the_second_text_loses_words_anew_every_epoch(tiny, monkeypatch):
+    seen = []
+    encoded = Objective._vectors
+    monkeypatch.setattr(
+        Objective, "_vectors", lambda self, texts: seen.append(texts) or encoded(self, texts)
+    )
+    config = TSDAEConfig(denoising_weight=0, pairs_weight=1, batch_size=64, max_steps=2)
+    train(tiny, [], config, pairs=PAIRS)
+    titles, bodies = seen[::2], seen[1::2]
+    assert {*titles[0]} == {*titles[1]} == {title for title, _ in PAIRS}
+    whole = sum(len(body.split()) for _, body in PAIRS)
+    for damaged in bodies:
+        assert sum(len(body.split()) for body in damaged) / whole == pytest.approx(0.4, abs=0.06)
+    assert {*bodies[0]} != {*bodies[1]}
 
 
 def test_pairs_that_share_a_text_are_no_negatives_of_each_other(tiny):
     pairs = [("fever", "a head"), ("fever", "the chest"), ("rash", "a foot")]
-    config = TSDAEConfig(denoising_weight=0, pairs_weight=1, batch_size=3, max_steps=1)
+    config = TSDAEConfig(
+        denoising_weight=0, pairs_weight=1, pairs_rate=0, batch_size=3, max_steps=1
+    )
     ours = train(tiny, [], config, pairs=pairs).history["pairs"].iloc[1]
     first, second = (encode(tiny, list(side)).astype(float) for side in zip(*pairs, strict=True))
     e = np.exp(first @ second.T / config.temperature)
-    by_hand = -np.log([
-        e[0, 0] / (e[0, 0] + e[0, 2]), e[1, 1] / (e[1, 1] + e[1, 2]), e[2, 2] / e[2].sum(),
-    ]).mean()  # fmt: skip
+    there = [e[0, 0] / (e[0, 0] + e[0, 2]), e[1, 1] / (e[1, 1] + e[1, 2]), e[2, 2] / e[2].sum()]
+    e = e.T
+    back = [e[0, 0] / (e[0, 0] + e[0, 2]), e[1, 1] / (e[1, 1] + e[1, 2]), e[2, 2] / e[2].sum()]
+    by_hand = -np.log(there + back).mean()
     assert ours == pytest.approx(by_hand, rel=1e-4)
 
 
@@ -474,6 +498,9 @@ def test_a_dev_task_from_the_training_texts_is_refused(tiny):
     alike = SimilarityTask("alike", [PAIRS[3], ("night", "noon")], [1.0, 2.0])
     with pytest.raises(ValueError, match="'alike' are among"):
         train(tiny, [], config, pairs=PAIRS, dev_task=alike)
+    train(tiny, drop_questions([*sentences(), "A  pain"], task), dev_task=task)
+    kept = drop_questions([*PAIRS, ("rash of the leg", "a rash")], task, alike)
+    assert kept == PAIRS[:3] + PAIRS[4:]
     # Documents may be trained on: one adapts to the corpus one searches.
     train(tiny, [*sentences(), *task.corpus.values()], dev_task=task)
 
@@ -695,6 +722,14 @@ def test_a_run_that_is_done_trains_no_further_step(tiny, tmp_path):
     again = train(tiny, folder=tmp_path, on_progress=lambda now: steps.append(now.step))
     assert steps == [6]
     assert same(weights(again.model), weights(first.model))
+
+
+def test_a_run_that_is_done_can_be_mixed_anew_without_training(tiny, tmp_path):
+    start, whole = weights(tiny), weights(train(tiny, folder=tmp_path).model)
+    config = TSDAEConfig(**{**vars(QUICK), "interpolate": 0.5})
+    half = train(tiny, config=config, folder=tmp_path)
+    for name, weight in weights(half.model).items():
+        assert torch.allclose(weight, (start[name] + whole[name]) / 2, atol=1e-6)
 
 
 def test_what_a_killed_writer_left_behind_is_cleared_away(tiny, tmp_path):

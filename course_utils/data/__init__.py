@@ -50,10 +50,11 @@ _LOADERS = {
     "simlex999": ("judgements", "load_simlex999"),
 }
 _TEXTS = {
-    "python-docs": "python_docs",
-    "medical": "medical",
-    "legal": "legal",
-    "company-wiki": "company_wiki",
+    "python-docs": ("python_docs", "load_sentences"),
+    "medical": ("medical", "load_sentences"),
+    "legal": ("legal", "load_sentences"),
+    "company-wiki": ("company_wiki", "load_sentences"),
+    "news": ("judgements", "load_news"),
 }
 _HOME = {
     "load_licences": "legal",
@@ -92,14 +93,15 @@ def load_texts(name_or_path) -> list[str]:
 
     ``"medical"`` gives the definitions of clinical terms, ``"legal"`` the sentences of
     licences, ``"python-docs"`` the sentences of the documentation, ``"company-wiki"`` those of
-    an invented company's wiki, each text once. A path gives the passages of a .txt file or the
+    an invented company's wiki, ``"news"`` paragraphs of everyday news, which belong to no domain;
+    each text once. A path gives the passages of a .txt file or the
     column ``text`` of the other files.
 
     Raises ValueError for an unknown name, and what the loader raises.
     """
     name = str(name_or_path)
     if name in _TEXTS:
-        return _call(_TEXTS[name], "load_sentences")()
+        return _call(*_TEXTS[name])()
     if _is_path(name_or_path):
         return _call("files", "load_file_texts")(name_or_path)
     raise ValueError(_unknown("set of texts", name, _TEXTS))

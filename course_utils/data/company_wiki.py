@@ -8,10 +8,9 @@ between a model's words and a domain's, in a form small enough to read.
 import json
 import re
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-from .packages import check_counts
+from .packages import INSTALL_COURSE, check_counts, course_folder
 from .sentences import split_sentences
 from .tasks import RetrievalTask, Source
 
@@ -20,8 +19,6 @@ _CITATION = (
     "Ottermere wiki (2026), version 1. In: Owning embeddings, datasets/company_wiki. "
     "Written for this course; company, products and events are invented."
 )
-_INSTALL = 'pip install --force-reinstall --no-deps "course-utils"'
-_PAGES = ("company_wiki", "pages.jsonl")
 # Shorter ones are headings and the like: "Size: puddle."
 _MIN_WORDS = 4
 _EMPHASIS = re.compile(r"\*([^*\n]+)\*|`([^`\n]+)`")
@@ -103,26 +100,8 @@ def load_sentences() -> list[str]:
 
 
 def wiki_folder() -> Path:
-    """Where the wiki's files lie: in the repository's ``datasets/``, or where pip put them.
-
-    They cannot be part of the package: it would need a folder ``datasets`` that Python can
-    import, in the way of the library of that name. Raises FileNotFoundError.
-    """
-    folder = Path(__file__).parents[2] / "datasets" / "company_wiki"
-    try:
-        installed = files("course-utils") or ()
-    except PackageNotFoundError:
-        installed = ()
-    listed = [
-        Path(file.locate()).resolve().parent for file in installed if file.parts[-2:] == _PAGES
-    ]
-    for candidate in [folder, *listed]:
-        if candidate.joinpath(_PAGES[1]).is_file():
-            return candidate
-    raise FileNotFoundError(
-        f"The company wiki is neither in {folder} nor among the files of the installed package. "
-        f"Run the course from its repository, or install it again: {_INSTALL}"
-    )
+    """Where the wiki's files lie. Raises FileNotFoundError."""
+    return course_folder("company_wiki", "pages.jsonl")
 
 
 def _sentences(pages: list[Page]) -> list[str]:
@@ -175,7 +154,7 @@ def _json_lines(path):
 
 def _text(path) -> str:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing. Install the course again: {_INSTALL}")
+        raise FileNotFoundError(f"{path} is missing. Install the course again: {INSTALL_COURSE}")
     return path.read_text("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Human judgements of similarity: 50 news texts (Lee), WordSim-353 and SimLex-999.
+"""Human judgements of similarity: 50 news texts (Lee), WordSim-353 and SimLex-999; 300 more news.
 
 The files come inside gensim, among the data of its own tests; gensim itself is not imported.
 """
@@ -6,12 +6,15 @@ The files come inside gensim, among the data of its own tests; gensim itself is 
 import numpy as np
 
 from .packages import check_counts, package_file, package_version
+from .sentences import split_sentences
 from .tasks import SimilarityTask, Source
 
 _INSTALL = "gensim>=4.4,<5"
+_SENTENCES = 3  # of a news text in one piece, so that a piece is seldom cut by a model
 _FOLDER = "gensim/test/test_data"
 _SHA256 = {
     "lee.cor": "a878f9a58f6743c32985c56c2f2f75988386216b38a4023a01fd3bcf7884d93e",
+    "lee_background.cor": "5d78d6dafd953bbf65797bef09a9ffb9ec430583381be705f8fd460000f370fb",
     "similarities0-1.txt": "23762bc6b728897144dda3d324a2c032dc1e059e1009806226d64b6dd123ed79",
     "wordsim353.tsv": "f92a022fc2537793a15bc3a8c162ebcd74990e033a228bb6388cb71e4c0b1e1d",
     "simlex999.txt": "d5e0501971478a511430ee880bd0121e94ac701ba86d90544d83e6d2ba3db05d",
@@ -48,6 +51,26 @@ def load_lee() -> SimilarityTask:
             pairs=len(first),
         ),
     )
+
+
+def load_news() -> list[str]:
+    """The paragraphs ``news``: 300 everyday news texts that nobody judged, in pieces of few sentences.
+
+    They are the background texts of the Lee study, none of which is among the 50 judged ones; of
+    each text, pieces of three sentences. Use them as general text, to see or to keep what a model
+    knows outside a domain.
+
+    Source: Lee, Pincombe & Welsh (2005).
+    """
+    texts = _read("lee_background.cor", encoding="cp1252")
+    check_counts({"texts": len(texts)}, {"texts": 300}, where="lee_background.cor")
+    split = [split_sentences(text) for text in texts]
+    pieces = [
+        " ".join(sentences[start : start + _SENTENCES])
+        for sentences in split
+        for start in range(0, len(sentences), _SENTENCES)
+    ]
+    return list(dict.fromkeys(pieces))
 
 
 def load_wordsim353() -> SimilarityTask:

@@ -1,8 +1,10 @@
 """Data files that come inside ordinary Python packages, found without running the package."""
 
 import hashlib
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, files
 from pathlib import Path
+
+INSTALL_COURSE = 'pip install --force-reinstall --no-deps "course-utils"'
 
 
 def package_file(package: str, relative: str, *, install: str, sha256: str | None = None) -> Path:
@@ -39,6 +41,32 @@ def package_path(package: str, relative: str, *, install: str) -> Path:
             f'not in it. Run: pip install --force-reinstall "{install}"'
         )
     return path
+
+
+def course_folder(name: str, file: str) -> Path:
+    """Where a folder of the course's own ``datasets/`` lies: in the repository, or where pip put it.
+
+    It is the folder that holds ``file``. It cannot be part of the package: that would need a folder
+    ``datasets`` that Python can import, in the way of the library of that name. Raises
+    FileNotFoundError.
+    """
+    folder = Path(__file__).parents[2] / "datasets" / name
+    try:
+        installed = files("course-utils") or ()
+    except PackageNotFoundError:
+        installed = ()
+    listed = [
+        Path(found.locate()).resolve().parent
+        for found in installed
+        if found.parts[-2:] == (name, file)
+    ]
+    for candidate in [folder, *listed]:
+        if candidate.joinpath(file).is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"{name}/{file} is neither in {folder} nor among the files of the installed package. Run the "
+        f"course from its repository, or install it again: {INSTALL_COURSE}"
+    )
 
 
 def package_version(package: str) -> str:

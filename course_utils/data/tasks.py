@@ -146,6 +146,42 @@ class RetrievalTask(_OneLine):
             self.source,
         )
 
+    def split(self, queries, seed=0) -> tuple["RetrievalTask", "RetrievalTask"]:
+        """Two tasks over the same corpus: ``queries`` random queries, and all the others.
+
+        One to choose by (steps, weights, options), named "... (dev)", and one to report,
+        "... (test)": a score on questions that something was chosen by is too good.
+
+        Raises ValueError unless ``queries`` leaves at least one query on either side.
+
+        >>> task = RetrievalTask("toy", {"d": "text"}, {"a": "one", "b": "two", "c": "three"},
+        ...                      {"a": {"d": 1}, "b": {"d": 1}, "c": {"d": 1}})
+        >>> dev, test = task.split(1)
+        >>> dev, test
+        (RetrievalTask 'toy (dev)': 1 query, 1 document, 1 relevance judgement, \
+RetrievalTask 'toy (test)': 2 queries, 1 document, 2 relevance judgements)
+        """
+        if not 1 <= queries < len(self.queries):
+            raise ValueError(
+                f"{self.name}: split({queries}) of {_count(len(self.queries), 'query')}; both parts "
+                "need at least one."
+            )
+        chosen = set(_pick(np.random.default_rng(seed), self.queries, queries, "queries"))
+        return tuple(
+            RetrievalTask(
+                f"{self.name} ({part})",
+                self.corpus,
+                {q: text for q, text in self.queries.items() if (q in chosen) == (part == "dev")},
+                {
+                    q: dict(judged)
+                    for q, judged in self.qrels.items()
+                    if (q in chosen) == (part == "dev")
+                },
+                self.source,
+            )
+            for part in ("dev", "test")
+        )
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SimilarityTask(_OneLine):

@@ -17,10 +17,13 @@ class TSDAEConfig:
       are ``kind`` and ``rate`` of ``add_noise``.
     - ``contrast_weight``: the vectors of two damaged copies of a sentence shall be nearest to each
       other among those of the batch (InfoNCE; van den Oord et al. 2018, equation 4).
-    - ``pairs_weight``: the same for the two texts of a pair (multiple negatives ranking; Henderson
-      et al. 2017, section 4.4). Both take cosines divided by ``temperature``.
+    - ``pairs_weight``: the same for the two texts of a pair, each searched among those of the other
+      side (multiple negatives ranking; Henderson et al. 2017, section 4.4, in both directions). A
+      share ``pairs_rate`` of the words of each pair's second text, the body, is deleted anew every
+      time: a few words that still have to find their title are more like a question.
 
-    ``distil_weight``: the cosines among general sentences shall stay as the start model has them.
+    Contrast and pairs take cosines divided by ``temperature``. ``distil_weight``: the cosines among
+    general sentences shall stay as the start model has them.
 
     How long. ``max_steps`` steps of ``batch_size`` sentences, or (``None``) ``epochs`` times
     through the sentences. Sentences are cut after ``max_tokens`` tokens.
@@ -43,6 +46,8 @@ class TSDAEConfig:
 
     >>> TSDAEConfig(denoising_weight=0, contrast_weight=1).terms
     ('contrast',)
+    >>> TSDAEConfig.for_pairs(max_steps=500).terms
+    ('pairs',)
     """
 
     decoder: str = "light"
@@ -53,6 +58,7 @@ class TSDAEConfig:
     denoising_weight: float = 1.0
     contrast_weight: float = 0.0
     pairs_weight: float = 0.0
+    pairs_rate: float = 0.6
     distil_weight: float = 0.0
     temperature: float = 0.05
     batch_size: int = 32
@@ -89,7 +95,7 @@ class TSDAEConfig:
                 _between(field.name, getattr(self, field.name), 0, math.inf)
         for name in ("temperature", "learning_rate", "decoder_learning_rate", "clip"):
             _between(name, getattr(self, name), 0, math.inf, above=True)
-        for name in ("rate", "warmup_share", "interpolate"):
+        for name in ("rate", "pairs_rate", "warmup_share", "interpolate"):
             _between(name, getattr(self, name), 0, 1)
         if not self.terms:
             raise ValueError(

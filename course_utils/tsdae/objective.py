@@ -88,14 +88,25 @@ class Objective:
         return mine, self.accelerator.reduce(mine.detach(), "sum").item()
 
     def ranked_pairs(self, step):
-        """Return the multiple negatives ranking loss of the step's pairs."""
+        """Return the multiple negatives ranking loss of the step's pairs, second texts damaged.
+
+        It is the mean of both directions: titles that look for bodies, and bodies for titles.
+        """
         own, _ = self._share(self.pairs, step)
-        first, second = (
-            self._vectors([self.corpus.pairs[row][side] for row in own]) for side in (0, 1)
+        titles, bodies = ([self.corpus.pairs[row][side] for row in own] for side in (0, 1))
+        # Deleted, whatever the noise of denoising is: what is left is shorter, as questions are.
+        bodies = add_noise(
+            bodies,
+            rate=self.config.pairs_rate,
+            seed=self.config.seed,
+            epoch=self.pairs.epoch(step),
         )
+        first, second = self._vectors(titles), self._vectors(bodies)
         rows = self.pairs.rows(step)
         left, right = (_numbered([self.corpus.pairs[row][side] for row in rows]) for side in (0, 1))
-        return self.ranking(first, second, left, right, self.pairs, step)
+        there = self.ranking(first, second, left, right, self.pairs, step)
+        back = self.ranking(second, first, right, left, self.pairs, step)
+        return (there + back) / 2
 
     def ranking(self, first, second, left, right, batches, step):
         """Return the mean of -log softmax over each text's cosines with all texts of the other side.

@@ -245,7 +245,8 @@ class Trainer:
     def identity(self):
         """Return what two runs must share for one to go on where the other stopped."""
         config = asdict(self.config)
-        del config["checkpoint_every"]  # how often a run is saved changes nothing in it
+        # How often a run is saved, and how its end is mixed with its start, change no step of it.
+        del config["checkpoint_every"], config["interpolate"]
         return {
             **config,
             **self.corpus.fingerprints,
