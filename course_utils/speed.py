@@ -1,5 +1,6 @@
-"""How fast a model encodes on this machine, and how much room its weights take."""
+"""How fast a model encodes on this machine, how much room its weights take, and the process."""
 
+import sys
 import time
 from statistics import median
 
@@ -28,6 +29,26 @@ def measure_speed(model, texts, *, repeats=5):
         "texts_per_s": len(texts) / _seconds(model, texts),
         "weights_mb": weights / 1e6,
     }
+
+
+def peak_memory_mb(device="cpu"):
+    """Return the most memory that this process has held so far, in megabytes (10**6 bytes).
+
+    On a device of type "cuda" it is the most that torch has held of the GPU's memory; elsewhere the
+    process's peak of main memory, Python and its libraries among it.
+    """
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    if sys.platform == "win32":
+        import psutil  # comes with JupyterLab's kernel
+
+        return psutil.Process().memory_info().peak_wset / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # bytes there, KiB here
 
 
 def _seconds(model, texts):

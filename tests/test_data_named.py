@@ -161,7 +161,7 @@ def test_word_pairs_carry_their_published_scores(name, pairs, known):
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [("medical", 16_449), ("legal", 43_133), ("news", 963)]
+    ("name", "number"), [("medical", 16_449), ("legal", 43_133), ("everyday", 3229)]
 )
 def test_domain_texts_are_different_from_each_other_and_not_blank(name, number):
     texts = load_texts(name)
@@ -169,10 +169,14 @@ def test_domain_texts_are_different_from_each_other_and_not_blank(name, number):
     assert all(text.strip() for text in texts)
 
 
-def test_no_judged_news_text_is_among_the_general_ones():
+def test_nothing_that_people_judged_is_among_the_everyday_texts():
+    everyday = load_texts("everyday")
     judged = {" ".join(text.split())[:80] for pair in load_task("lee").pairs for text in pair}
     assert len(judged) == 50
-    assert not any(text in paragraph for text in judged for paragraph in load_texts("news"))
+    assert not any(text in paragraph for text in judged for paragraph in everyday)
+    for name in ("wordsim353", "simlex999"):
+        words = {word.lower() for pair in load_task(name).pairs for word in pair}
+        assert not words.intersection(everyday)
 
 
 def test_no_code_of_the_carrier_packages_is_run():

@@ -75,22 +75,22 @@ def test_a_larger_sample_contains_a_smaller_one_and_seeds_differ():
     assert len({frozenset(task.sample(queries=6, seed=s).queries) for s in range(8)}) > 1
 
 
-@given(st.integers(1, 11), st.integers(0, 5))
-def test_a_split_puts_every_query_on_one_side_with_its_judgements(queries, seed):
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 5))
+def test_a_split_puts_every_query_into_one_part_with_its_judgements(first, second, seed):
     task = retrieval()
-    dev, test = task.split(queries, seed=seed)
-    assert len(dev.queries) == queries
-    assert {**dev.queries, **test.queries} == task.queries
-    assert {**dev.qrels, **test.qrels} == task.qrels
-    assert not dev.queries.keys() & test.queries.keys()
-    assert dev.corpus == test.corpus == task.corpus
-    assert (dev, test) == task.split(queries, seed=seed)
+    parts = task.split(first, second, seed=seed)
+    assert [len(part.queries) for part in parts] == [first, second, 12 - first - second]
+    assert {q: t for part in parts for q, t in part.queries.items()} == task.queries
+    assert {q: j for part in parts for q, j in part.qrels.items()} == task.qrels
+    assert all(part.corpus == task.corpus for part in parts)
+    assert parts == task.split(first, second, seed=seed)
+    assert parts[0] == task.split(first, seed=seed)[0]
 
 
-def test_a_split_leaves_no_side_empty():
-    for queries in (0, 12, 13):
-        with pytest.raises(ValueError, match="both parts need at least one"):
-            retrieval().split(queries)
+@pytest.mark.parametrize("sizes", [(), (0,), (12,), (13,), (6, 6), (4, -1)])
+def test_a_split_leaves_no_part_empty(sizes):
+    with pytest.raises(ValueError, match="every part, and the rest, needs one or more"):
+        retrieval().split(*sizes)
 
 
 def test_a_sample_refuses_impossible_sizes():

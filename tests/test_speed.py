@@ -3,9 +3,10 @@
 import time
 
 import numpy as np
+import psutil
 import pytest
 
-from course_utils.speed import measure_speed
+from course_utils.speed import measure_speed, peak_memory_mb
 
 
 class SlowModel:
@@ -32,3 +33,13 @@ def test_the_measured_rate_is_that_of_a_model_of_known_speed():
 def test_too_few_texts_are_refused():
     with pytest.raises(ValueError, match="at least 32"):
         measure_speed(SlowModel(), ["one", "two"])
+
+
+def test_the_peak_of_memory_rises_by_what_is_held_and_does_not_fall():
+    before = peak_memory_mb()
+    room = max(0.0, before - psutil.Process().memory_info().rss / 1e6)
+    held = np.ones(int((room + 200) * 1e6) // 8)
+    during = peak_memory_mb()
+    assert before + 100 < during < before + room + 400
+    del held
+    assert peak_memory_mb() >= during

@@ -30,9 +30,9 @@ from course_utils.tsdae import checkpoints, progress
 from course_utils.tsdae.batches import Batches, share, step_seed
 from course_utils.tsdae.config import TSDAEConfig
 from course_utils.tsdae.dev import drop_questions
-from course_utils.tsdae.objective import Objective
 from course_utils.tsdae.trainer import Trainer, ramp
 from course_utils.tsdae.training import train_tsdae
+from course_utils.tsdae.weights import interpolate_models
 
 SUBJECTS = ["fever", "rash", "cough", "pain", "swelling", "bleeding", "fatigue", "numbness"]
 PLACES = ["arm", "leg", "back", "neck", "chest", "hand", "foot", "head"]
@@ -166,9 +166,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(tiny):
 
 def test_the_loss_of_pairs_is_the_librarys_multiple_negatives_ranking_loss_both_ways(tiny):
     unique = [(f"{s} of the {p}", f"a {p} has {s}") for s, p in zip(SUBJECTS, PLACES, strict=True)]
-    config = TSDAEConfig(
-        denoising_weight=0, pairs_weight=1, pairs_rate=0, batch_size=8, max_steps=1
-    )
+    config = TSDAEConfig(denoising_weight=0, pairs_weight=1, batch_size=8, max_steps=1)
     ours = train(tiny, [], config, pairs=unique).history["pairs"].iloc[1]
     sides = [tiny.tokenizer(list(side), padding=True, return_tensors="pt") for side in zip(*unique)]  # noqa: B905
     library = MultipleNegativesRankingLoss(tiny, scale=1 / config.temperature)
@@ -176,27 +174,9 @@ def test_the_loss_of_pairs_is_the_librarys_multiple_negatives_ranking_loss_both_
     assert ours == pytest.approx(np.mean(both), abs=1e-5)
 
 
-def test_of_a_pair_the_second_text_loses_words_anew_every_epoch(tiny, monkeypatch):
-    seen = []
-    encoded = Objective._vectors
-    monkeypatch.setattr(
-        Objective, "_vectors", lambda self, texts: seen.append(texts) or encoded(self, texts)
-    )
-    config = TSDAEConfig(denoising_weight=0, pairs_weight=1, batch_size=64, max_steps=2)
-    train(tiny, [], config, pairs=PAIRS)
-    titles, bodies = seen[::2], seen[1::2]
-    assert {*titles[0]} == {*titles[1]} == {title for title, _ in PAIRS}
-    whole = sum(len(body.split()) for _, body in PAIRS)
-    for damaged in bodies:
-        assert sum(len(body.split()) for body in damaged) / whole == pytest.approx(0.4, abs=0.06)
-    assert {*bodies[0]} != {*bodies[1]}
-
-
 def test_pairs_that_share_a_text_are_no_negatives_of_each_other(tiny):
     pairs = [("fever", "a head"), ("fever", "the chest"), ("rash", "a foot")]
-    config = TSDAEConfig(
-        denoising_weight=0, pairs_weight=1, pairs_rate=0, batch_size=3, max_steps=1
-    )
+    config = TSDAEConfig(denoising_weight=0, pairs_weight=1, batch_size=3, max_steps=1)
     ours = train(tiny, [], config, pairs=pairs).history["pairs"].iloc[1]
     first, second = (encode(tiny, list(side)).astype(float) for side in zip(*pairs, strict=True))
     e = np.exp(first @ second.T / config.temperature)
@@ -470,6 +450,33 @@ def test_a_weight_without_its_texts_is_refused(tiny):
         train(tiny, config=TSDAEConfig(distil_weight=1))
 
 
+@given(alpha=st.floats(0, 1))
+@settings(max_examples=10, deadline=None)
+def test_models_are_interpolated_weight_by_weight(pair_of_models, alpha):
+    start, result = pair_of_models
+    before, end = weights(start), weights(result.model)
+    for trained in (result, result.model):
+        for name, weight in weights(interpolate_models(start, trained, alpha)).items():
+            expected = (1 - alpha) * before[name] + alpha * end[name]
+            assert torch.allclose(weight, expected, atol=1e-6)
+    assert same(weights(start), before)
+    assert same(weights(result.model), end)
+
+
+@pytest.fixture(scope="session")
+def pair_of_models(folder_of_tiny):
+    start = load_model(folder_of_tiny, device="cpu")
+    return start, train(start)
+
+
+def test_interpolation_refuses_what_does_not_belong_together(tiny, pair_of_models):
+    with pytest.raises(ValueError, match=r"alpha is 1\.5"):
+        interpolate_models(tiny, tiny, 1.5)
+    other = SentenceTransformer(modules=[tiny[0]], device="cpu")
+    with pytest.raises(ValueError, match="was not adapted from"):
+        interpolate_models(tiny[0].auto_model.embeddings, other, 0.5)
+
+
 def test_texts_over_the_limit_are_cut_counted_and_reported_once(tiny):
     long = [*sentences(8), "fever " * 40, "rash " * 50]
     config = TSDAEConfig(batch_size=5, max_steps=4, max_tokens=20)
@@ -598,6 +605,7 @@ SCRIPT = """
     from course_utils.data import RetrievalTask
     from course_utils.tsdae.config import TSDAEConfig
     from course_utils.tsdae.training import train_tsdae
+from course_utils.tsdae.weights import interpolate_models
     torch.set_num_threads(1)
     model = load_model({model!r}, device="cpu")
     texts = open({texts!r}, encoding="utf-8").read().splitlines()
@@ -756,6 +764,7 @@ TWO = """
     from course_utils import load_model
     from course_utils.tsdae.config import TSDAEConfig
     from course_utils.tsdae.training import train_tsdae
+from course_utils.tsdae.weights import interpolate_models
     torch.set_num_threads(1)
     texts, pairs, general = json.load(open(sys.argv[2], encoding="utf-8"))
     config = TSDAEConfig(batch_size=9, max_steps=8, freeze_encoder_steps=2, learning_rate=1e-3,

@@ -54,7 +54,7 @@ _TEXTS = {
     "medical": ("medical", "load_sentences"),
     "legal": ("legal", "load_sentences"),
     "company-wiki": ("company_wiki", "load_sentences"),
-    "news": ("judgements", "load_news"),
+    "everyday": ("judgements", "load_everyday"),
 }
 _HOME = {
     "load_licences": "legal",
@@ -93,8 +93,8 @@ def load_texts(name_or_path) -> list[str]:
 
     ``"medical"`` gives the definitions of clinical terms, ``"legal"`` the sentences of
     licences, ``"python-docs"`` the sentences of the documentation, ``"company-wiki"`` those of
-    an invented company's wiki, ``"news"`` paragraphs of everyday news, which belong to no domain;
-    each text once. A path gives the passages of a .txt file or the
+    an invented company's wiki, ``"everyday"`` paragraphs and words of the news, which belong to no
+    domain; each text once. A path gives the passages of a .txt file or the
     column ``text`` of the other files.
 
     Raises ValueError for an unknown name, and what the loader raises.

@@ -3,6 +3,9 @@
 The files come inside gensim, among the data of its own tests; gensim itself is not imported.
 """
 
+import re
+from collections import Counter
+
 import numpy as np
 
 from .packages import check_counts, package_file, package_version
@@ -10,7 +13,9 @@ from .sentences import split_sentences
 from .tasks import SimilarityTask, Source
 
 _INSTALL = "gensim>=4.4,<5"
-_SENTENCES = 3  # of a news text in one piece, so that a piece is seldom cut by a model
+_SENTENCES = 3  # in a paragraph, so that a model seldom cuts it
+_OCCURRENCES = 3
+_WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _FOLDER = "gensim/test/test_data"
 _SHA256 = {
     "lee.cor": "a878f9a58f6743c32985c56c2f2f75988386216b38a4023a01fd3bcf7884d93e",
@@ -53,24 +58,29 @@ def load_lee() -> SimilarityTask:
     )
 
 
-def load_news() -> list[str]:
-    """The paragraphs ``news``: 300 everyday news texts that nobody judged, in pieces of few sentences.
+def load_everyday() -> list[str]:
+    """The texts ``everyday``: 963 paragraphs of news and 2,266 single words, of no field in particular.
 
-    They are the background texts of the Lee study, none of which is among the 50 judged ones; of
-    each text, pieces of three sentences. Use them as general text, to see or to keep what a model
-    knows outside a domain.
+    The paragraphs, of three sentences, come from the 300 news texts of the Lee study that nobody
+    judged; the words are those that occur in them three times or more. They serve to keep what a
+    model knows while it learns a field, so nothing is among them that measures just that: no judged
+    news text, no word of WordSim-353 or SimLex-999.
 
     Source: Lee, Pincombe & Welsh (2005).
     """
     texts = _read("lee_background.cor", encoding="cp1252")
     check_counts({"texts": len(texts)}, {"texts": 300}, where="lee_background.cor")
     split = [split_sentences(text) for text in texts]
-    pieces = [
+    paragraphs = dict.fromkeys(
         " ".join(sentences[start : start + _SENTENCES])
         for sentences in split
         for start in range(0, len(sentences), _SENTENCES)
-    ]
-    return list(dict.fromkeys(pieces))
+    )
+    counts = Counter(word for text in paragraphs for word in _WORD.findall(text.lower()))
+    tasks = load_wordsim353(), load_simlex999()
+    judged = {word.lower() for task in tasks for pair in task.pairs for word in pair}
+    words = [word for word, n in counts.items() if n >= _OCCURRENCES and word not in judged]
+    return [*paragraphs, *words]
 
 
 def load_wordsim353() -> SimilarityTask:

@@ -146,41 +146,41 @@ class RetrievalTask(_OneLine):
             self.source,
         )
 
-    def split(self, queries, seed=0) -> tuple["RetrievalTask", "RetrievalTask"]:
-        """Two tasks over the same corpus: ``queries`` random queries, and all the others.
+    def split(self, *sizes, seed=0) -> tuple["RetrievalTask", ...]:
+        """Tasks over the same corpus: one of so many random queries for each size, then the rest.
 
-        One to choose by (steps, weights, options), named "... (dev)", and one to report,
-        "... (test)": a score on questions that something was chosen by is too good.
+        ``dev, test = task.split(200)``: one to choose by (steps, weights, options), one to report,
+        since a score on questions that something was chosen by is too good.
 
-        Raises ValueError unless ``queries`` leaves at least one query on either side.
+        Raises ValueError unless every part, the last included, gets at least one query.
 
         >>> task = RetrievalTask("toy", {"d": "text"}, {"a": "one", "b": "two", "c": "three"},
         ...                      {"a": {"d": 1}, "b": {"d": 1}, "c": {"d": 1}})
         >>> dev, test = task.split(1)
         >>> dev, test
-        (RetrievalTask 'toy (dev)': 1 query, 1 document, 1 relevance judgement, \
-RetrievalTask 'toy (test)': 2 queries, 1 document, 2 relevance judgements)
+        (RetrievalTask 'toy, part 1': 1 query, 1 document, 1 relevance judgement, \
+RetrievalTask 'toy, part 2': 2 queries, 1 document, 2 relevance judgements)
         """
-        if not 1 <= queries < len(self.queries):
+        if min(sizes, default=0) < 1 or sum(sizes) >= len(self.queries):
             raise ValueError(
-                f"{self.name}: split({queries}) of {_count(len(self.queries), 'query')}; both parts "
-                "need at least one."
+                f"{self.name}: split({', '.join(map(str, sizes))}) of "
+                f"{_count(len(self.queries), 'query')}; every part, and the rest, needs one or more."
             )
-        chosen = set(_pick(np.random.default_rng(seed), self.queries, queries, "queries"))
-        return tuple(
-            RetrievalTask(
-                f"{self.name} ({part})",
-                self.corpus,
-                {q: text for q, text in self.queries.items() if (q in chosen) == (part == "dev")},
-                {
-                    q: dict(judged)
-                    for q, judged in self.qrels.items()
-                    if (q in chosen) == (part == "dev")
-                },
-                self.source,
+        queries = np.array(list(self.queries), dtype=object)
+        order = np.random.default_rng(seed).permutation(len(queries))
+        parts = []
+        for number, rows in enumerate(np.split(order, np.cumsum(sizes)), start=1):
+            kept = queries[np.sort(rows)]
+            parts.append(
+                RetrievalTask(
+                    f"{self.name}, part {number}",
+                    self.corpus,
+                    {query: self.queries[query] for query in kept},
+                    {query: dict(self.qrels[query]) for query in kept},
+                    self.source,
+                )
             )
-            for part in ("dev", "test")
-        )
+        return tuple(parts)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

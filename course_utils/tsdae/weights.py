@@ -1,6 +1,37 @@
 """Weights by name: which a run trains, copied, and mixed with those of the start."""
 
+import copy
+
 import torch
+
+
+def interpolate_models(start, trained, alpha):
+    """Return a new SentenceTransformer with the weights ``(1 - alpha) start + alpha trained``.
+
+    ``start`` and ``trained`` are SentenceTransformers (or a ``TSDAEResult`` for ``trained``), one
+    adapted from the other; neither is changed. ``alpha`` from 0 to 1 is the share of the
+    trained weights. What lies between is often better than either end on what both can do (Wortsman
+    et al. 2022, *Robust fine-tuning of zero-shot models*, section 3).
+
+    Raises ``ValueError`` for a share outside 0 to 1, and for models whose weights differ in name or
+    shape, naming one.
+    """
+    trained = getattr(trained, "model", trained)
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is {alpha}; it is the share of the trained weights, from 0 to 1.")
+    shapes = [
+        {name: tuple(w.shape) for name, w in one.named_parameters()} for one in (start, trained)
+    ]
+    for name in shapes[0].keys() | shapes[1].keys():
+        if shapes[0].get(name) != shapes[1].get(name):
+            raise ValueError(
+                f"The weights {name!r} have the shape {shapes[0].get(name)} in the start and "
+                f"{shapes[1].get(name)} in the trained model: the one was not adapted from the other."
+            )
+    mixed = copy.deepcopy(trained)
+    weights = {name: w.detach() for name, w in trained.named_parameters()}
+    mix(dict(start.named_parameters()), weights, alpha, dict(mixed.named_parameters()))
+    return mixed
 
 
 def trainable(prefix, module, like=None):
