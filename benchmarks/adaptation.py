@@ -17,7 +17,7 @@ import os
 import platform
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -40,15 +40,15 @@ def _stage(start="TSDAE", *, pairs=None, **changes):
 
 _CONTRAST = {"denoising_weight": 0.0, "contrast_weight": 1.0}
 _PLAIN = {"denoising_weight": 0.0, "pairs_weight": 1.0, "batch_size": 64}
-_RECIPE = {"start": "recipe", "max_steps": 100}
+_RECIPE = {"start": "recipe", "max_steps": 80}
 # A method is the stages it trains in. Steps are such that it takes minutes on two cores.
 METHODS = {
     "untouched": [],
-    "TSDAE, exact decoder": [_stage(decoder="exact", max_steps=50)],
+    "TSDAE, exact decoder": [_stage(decoder="exact", max_steps=40)],
     "TSDAE, light decoder": [_stage(max_steps=200)],
     "TSDAE, light, interpolated": [_stage(max_steps=200, interpolate=True)],
-    "contrast": [_stage(**_CONTRAST, max_steps=100)],
-    "pairs, plain": [_stage(**_PLAIN, max_steps=100)],
+    "contrast": [_stage(**_CONTRAST, max_steps=80)],
+    "pairs, plain": [_stage(**_PLAIN, max_steps=80)],
     "recipe": [_stage(**_RECIPE)],
     "TSDAE (50 steps), then recipe": [_stage(max_steps=50), _stage(**_RECIPE)],
     "TSDAE (200 steps), then recipe": [_stage(max_steps=200), _stage(**_RECIPE)],
@@ -69,12 +69,12 @@ class Domain:
     test: object
 
 
-def _domain(task, pairs, sentences=None, *, dev=200, test=(800,), corpus=4000, hide=()):
+def _domain(task, pairs, sentences=(), *, dev=200, test=(800,), corpus=4000, hide=()):
     """A domain whose training texts hold no question of its two tasks.
 
     ``pairs`` are given by the document they come from; those of the documents that answer the
-    questions of the parts ``hide`` ("dev", "test") are left out. Without ``sentences``, the second
-    texts of the pairs are they. The dev task, scored again and again, searches fewer documents.
+    questions of the parts ``hide`` ("dev", "test") are left out. The dev task, scored again and again,
+    searches fewer documents.
     """
     from course_utils.tsdae import drop_questions
 
@@ -84,17 +84,28 @@ def _domain(task, pairs, sentences=None, *, dev=200, test=(800,), corpus=4000, h
     parts["test"] = parts["test"].sample(corpus=corpus)
     hidden = {d for part in hide for judged in parts[part].qrels.values() for d in judged}
     kept = [pair for document, pair in pairs if document not in hidden]
-    sentences = [text for _, text in kept] if sentences is None else sentences
     clean = (drop_questions(texts, *parts.values()) for texts in (sentences, kept))
     return Domain(*clean, **parts)
 
 
 def medical(hide=()):
-    """Lay wording to clinical term, no word in common; pairs are terms with their definitions."""
-    from course_utils.data import load_medical_definitions, load_task
+    """Lay wording to clinical term, no word in common.
 
-    pairs = load_medical_definitions().items()
-    return _domain(load_task("medical/no-shared-word"), pairs, hide=hide)
+    Pairs are terms with the first sentences of their definitions; all their sentences are the texts.
+    """
+    from course_utils.data import load_medical_definitions, load_task
+    from course_utils.data.sentences import split_sentences
+    from course_utils.tsdae import drop_questions
+
+    split = {
+        term: (name, split_sentences(text))
+        for term, (name, text) in load_medical_definitions().items()
+    }
+    pairs = [(term, (name, sentences[0])) for term, (name, sentences) in split.items()]
+    domain = _domain(load_task("medical/no-shared-word"), pairs, hide=hide)
+    kept = {name for name, _ in domain.pairs}
+    texts = [text for name, sentences in split.values() if name in kept for text in sentences]
+    return replace(domain, sentences=drop_questions(texts, domain.dev, domain.test))
 
 
 def python_docs():

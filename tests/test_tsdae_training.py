@@ -489,6 +489,14 @@ def test_texts_over_the_limit_are_cut_counted_and_reported_once(tiny):
     assert result.counts["texts cut"] == 2
 
 
+def test_a_few_texts_over_the_limit_are_counted_without_a_warning(tiny):
+    config = TSDAEConfig(batch_size=5, max_steps=4, max_tokens=20, distil_weight=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = train(tiny, [*sentences(30), "fever " * 40], config, general=["rash " * 50])
+    assert result.counts["texts cut"] == 2
+
+
 def test_equal_sentences_count_once(tiny):
     result = train(tiny, ["fever", "rash", "fever"])
     assert result.counts["sentences given"] == 3
@@ -812,7 +820,7 @@ def test_a_result_is_an_embedder_wherever_one_is_wanted(tiny):
     task, result = lookup_task(), train(tiny)
     table = compare(evaluate(tiny, task), evaluate(result, task)).table
     assert table.loc["mrr@10", "n"] == 8
-    assert evaluate(result, task).embedder.endswith(" (TSDAE)")
+    assert evaluate(result, task).embedder.endswith(" (adapted)")
     assert np.allclose(encode(result, ["fever"]), encode(result.model, ["fever"]), atol=1e-6)
     hits = search(result, "a rash", build_index(result, task.corpus), k=2)
     wanted = search(result.model, "a rash", task.corpus, k=2)
@@ -849,6 +857,16 @@ def test_the_saved_folder_loads_and_its_card_tells_how_it_came_about(tiny, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapted", "other"]
 
 
+def test_the_card_names_what_was_learnt_from(tiny):
+    denoised = train(tiny).card()
+    paired = train(
+        tiny, [], TSDAEConfig(denoising_weight=0, pairs_weight=1, max_steps=1), pairs=PAIRS
+    )
+    assert "by TSDAE (Wang" in denoised
+    assert "by pairs of texts" in paired.card()
+    assert "TSDAE (Wang" not in paired.card()
+
+
 def test_without_a_dev_task_the_card_claims_nothing(tiny):
     result = train(tiny)
     assert (result.alpha, result.helped, result.after) == (1.0, None, None)
@@ -861,10 +879,10 @@ def test_without_a_dev_task_the_card_claims_nothing(tiny):
 def test_a_bar_outside_a_notebook_and_silence_on_request(tiny, capfd):
     train(tiny, show_progress=None)
     told = capfd.readouterr().err
-    assert "TSDAE: 100%" in told
+    assert "Training: 100%" in told
     assert "loss=" in told
     train(tiny, show_progress=False)
-    assert "TSDAE" not in capfd.readouterr().err
+    assert "Training" not in capfd.readouterr().err
 
 
 def test_in_a_notebook_one_figure_is_redrawn_in_place(tiny, monkeypatch):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from course_utils.exercises import lesson1
+from course_utils.exercises import lesson1, lesson2
 from course_utils.exercises.answers import NotYetError, show
 
-_EXERCISES = {**lesson1.EXERCISES}
+_EXERCISES = {**lesson1.EXERCISES, **lesson2.EXERCISES}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Hint:
 def check(name, answer):
     """Return whether the answer to an exercise holds, with the reason; an answer never raises here.
 
-    name: "1.1" to "1.5". answer: the learner's function itself, without brackets after its name.
+    name: "1.1" to "1.5", "2.1" to "2.5". answer: the learner's function itself, without brackets after its name.
     The result is true where the answer holds.
 
     Raises ValueError if there is no exercise of that name.
@@ -71,6 +71,10 @@ def check(name, answer):
         return CheckResult(name, True, exercise.check(answer))
     except NotYetError as reason:
         return CheckResult(name, False, str(reason))
+    except Exception as error:
+        # Only an object that breaks when it is compared or printed leads here.
+        reason = f"what it returned cannot be read ({type(error).__name__}). Return plain values."
+        return CheckResult(name, False, reason)
 
 
 def hint(name, level=1):

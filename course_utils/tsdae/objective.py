@@ -27,7 +27,7 @@ class Objective:
         self.accelerator, self.limit, self.start_vectors = accelerator, limit, start_vectors
         self.sentences = Batches(corpus.lengths, config.batch_size, config.seed)
         self.pairs = Batches(corpus.pair_lengths, config.batch_size, config.seed)
-        self.general = Batches([0] * len(corpus.general), _GENERAL_TEXTS, config.seed)
+        self.general = Batches(corpus.general_lengths, _GENERAL_TEXTS, config.seed)
         self.mask = encoder.tokenizer.mask_token or "[MASK]"
         self.device = next(encoder.parameters()).device
 

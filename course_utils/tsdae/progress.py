@@ -51,7 +51,7 @@ def progress_bar():
         if bar is None:
             from tqdm import tqdm
 
-            bar = tqdm(total=progress.steps, initial=progress.step, desc="TSDAE", unit=" steps")
+            bar = tqdm(total=progress.steps, initial=progress.step, desc="Training", unit=" steps")
         bar.update(progress.step - bar.n)
         loss = progress.latest["loss"]
         told = {} if loss is None else {"loss": f"{loss:.3f}"}

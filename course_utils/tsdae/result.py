@@ -98,8 +98,8 @@ class TSDAEResult:
         parts = [
             _FRONT,
             f"# {self.name}",
-            f"{start}, adapted to the texts of one domain without labels by TSDAE (Wang, Reimers and "
-            "Gurevych 2021, arXiv 2104.06979) as `course_utils.tsdae` does it.",
+            f"{start}, adapted to the texts of one domain with `course_utils.tsdae`, without labels, "
+            f"by {' and '.join(_WAYS[term] for term in self.config.terms)}.",
             "## Data",
             _table(("texts", "number"), self.counts.items()),
             f"## Training\n\n{self._told()}",
@@ -170,13 +170,17 @@ def adapted_name(model):
     return _embedder_name(model) + _SUFFIX
 
 
-_SUFFIX = " (TSDAE)"
+_SUFFIX = " (adapted)"
+_WAYS = {
+    "denoising": "TSDAE (Wang, Reimers and Gurevych 2021, arXiv 2104.06979)",
+    "contrast": "contrast between damaged copies of a sentence (InfoNCE)",
+    "pairs": "pairs of texts that belong together (multiple negatives ranking)",
+}
 _FRONT = """---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
 tags:
 - sentence-transformers
-- tsdae
 ---"""
 _LIMITS = """\
 - Adapted to one collection of texts; elsewhere it can be worse than the model it started from. Compare both.

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 _AT_ONCE = 2048  # texts tokenised in one call
+_MANY = 0.1  # the share of texts that may be cut without a warning; the result counts them anyway
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """The texts that a run trains on, ready to be drawn from.
 
-    ``sentences`` and ``pairs`` hold each text or pair once, cut to the run's limit; ``lengths`` and
-    ``pair_lengths`` count tokens; ``vocabulary`` holds the ids of the tokens that occur in the
-    sentences, in rising order. ``counts`` says what was given, kept and cut; ``fingerprints`` tells
-    the sentences, the pairs and the general sentences, as they were given, from others.
+    ``sentences`` and ``pairs`` hold each text or pair once, cut to the run's limit; ``lengths``,
+    ``pair_lengths`` and ``general_lengths`` count tokens; ``vocabulary`` holds the ids of the tokens
+    that occur in the sentences, in rising order. ``counts`` says what was given, kept and cut;
+    ``fingerprints`` tells sentences, pairs and general sentences, as they were given, from others.
     """
 
     sentences: list[str]
@@ -25,6 +26,7 @@ class Corpus:
     pairs: list[tuple[str, str]]
     pair_lengths: np.ndarray
     general: list[str]
+    general_lengths: np.ndarray
     vocabulary: np.ndarray
     counts: dict[str, int]
     fingerprints: dict[str, str]
@@ -32,6 +34,8 @@ class Corpus:
 
 def prepare_texts(tokenizer, sentences, pairs, general, config, limit, *, warn=True):
     """Return the ``Corpus`` of a run; texts of more than ``limit`` tokens are cut, and counted.
+
+    Where that befalls more than a tenth of the sentences and pairs, it is a ``UserWarning``.
 
     Raises ``TypeError`` and ``ValueError``, by index, for what is no text or blank; ``ValueError``
     for fewer than two different sentences or pairs, and for a weight without its texts.
@@ -54,7 +58,9 @@ def prepare_texts(tokenizer, sentences, pairs, general, config, limit, *, warn=T
     kept, lengths = cutter(kept)
     vocabulary = np.flatnonzero(cutter.seen)
     sides, side_lengths = cutter([text for pair in kept_pairs for text in pair])
-    general, _ = cutter(general)
+    # General sentences are only held in place, so what is cut of them is no loss: not told below.
+    cut, total, longest = cutter.cut, cutter.total, cutter.longest
+    general, general_lengths = cutter(general)
     counts = {
         "sentences given": len(sentences),
         "sentences used": len(kept),
@@ -63,11 +69,10 @@ def prepare_texts(tokenizer, sentences, pairs, general, config, limit, *, warn=T
         "general sentences": len(general),
         "texts cut": cutter.cut,
     }
-    if cutter.cut and warn:
+    if warn and cut > _MANY * total:
         warnings.warn(
-            f"{cutter.cut} of {cutter.total} texts have more than {limit} tokens (the longest has "
-            f"{cutter.longest}); what lies beyond is not trained on. Split them into sentences, or "
-            "raise max_tokens.",
+            f"{cut} of {total} texts have more than {limit} tokens (the longest has {longest}); what "
+            "lies beyond is not trained on. Split them into sentences, or raise max_tokens.",
             UserWarning,
             stacklevel=3,
         )
@@ -77,6 +82,7 @@ def prepare_texts(tokenizer, sentences, pairs, general, config, limit, *, warn=T
         list(zip(sides[::2], sides[1::2], strict=True)),
         np.maximum(side_lengths[::2], side_lengths[1::2]),
         general,
+        general_lengths,
         vocabulary,
         counts,
         {name: _fingerprint(texts) for name, texts in given.items()},
