@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 _FOR_PAIRS = {
     "denoising_weight": 0.0,
     "pairs_weight": 1.0,
-    "distil_weight": 30.0,
+    "distil_weight": 50.0,
     "temperature": 0.1,
     "batch_size": 64,
     "learning_rate": 5e-4,
-    "interpolate": 0.7,
+    "interpolate": 0.8,
 }
 
 
