@@ -81,7 +81,7 @@ def _domain(task, pairs, sentences=(), *, dev=200, test=(800,), corpus=4000, hid
     """
     from course_utils.tsdae import drop_questions
 
-    # What is left is for choosing the methods themselves, as was done with the 386 of medical.
+    # The rest serves, with the dev part, to choose the options of methods: in medical, 586 in all.
     parts = dict(zip(("dev", "test"), task.split(dev, *test), strict=False))
     parts["dev"] = parts["dev"].sample(corpus=min(1000, len(task.corpus)))
     parts["test"] = parts["test"].sample(corpus=corpus)
@@ -249,9 +249,9 @@ def fill(folder, **wanted):
 
 def print_table():
     """Every row there is to fill, the empty ones as empty."""
-    from course_utils.tsdae.evidence import evidence_table, load_evidence
+    from course_utils.tsdae.evidence import GENERAL, evidence_table, load_evidence
 
-    measured = load_evidence(RESULTS) if RESULTS.exists() else None
+    measured = load_evidence(RESULTS) if RESULTS.exists() else ()
     rows = dict.fromkeys(cell[:3] for cell in cells())
     print("| domain | model | method | seeds | MRR@10 | change | Recall@10 | change "
           "| lee | wordsim353 | simlex999 | seconds |")  # fmt: skip
@@ -268,7 +268,7 @@ def print_table():
                 interval = f"{one['change']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]"
                 shown += [f"{one['mean']:.3f}", interval]
             own = measured[(measured[["domain", "model", "method"]] == list(row)).all(axis=1)]
-            for name in ("lee", "wordsim353", "simlex999"):
+            for name in GENERAL:
                 change, low, high = (sum(x) / len(own) for x in zip(*own[name], strict=True))
                 shown.append(f"{change:+.3f} [{low:+.3f}, {high:+.3f}]")
             shown.append(f"{tables[0].loc[row, 'seconds']:.0f}")

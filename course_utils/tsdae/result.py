@@ -3,10 +3,11 @@
 import html
 import os
 import tempfile
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from course_utils.model_files import no_progress_bars
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ class TSDAEResult:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".model-") as scratch:
             new = Path(scratch) / "new"
-            with _no_bars():
+            with no_progress_bars():
                 self.model.save_pretrained(str(new), create_model_card=False)
             (new / "README.md").write_text(self.card(), "utf-8")
             if target.exists():
@@ -163,20 +164,6 @@ class TSDAEResult:
             trainer.encoder, history, alpha, scores, evaluations.get(0.0), evaluations.get(alpha),
             trainer.config, trainer.corpus.counts, trainer.encoder.model_card_data.model_name,
         )  # fmt: skip
-
-
-@contextmanager
-def _no_bars():
-    """Keep transformers from showing a bar for what takes a moment."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def adapted_name(model):
