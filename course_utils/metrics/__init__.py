@@ -24,7 +24,11 @@ from course_utils.metrics.comparison import (
 from course_utils.metrics.evaluation import Evaluation, evaluate
 from course_utils.metrics.multiple import holm, letter_display
 from course_utils.metrics.planning import queries_needed, query_clusters
-from course_utils.metrics.retrieval import retrieval_scores, retrieval_scores_from_vectors
+from course_utils.metrics.retrieval import (
+    retrieval_scores,
+    retrieval_scores_from_arrays,
+    retrieval_scores_from_vectors,
+)
 from course_utils.metrics.significance import (
     Interval,
     PairedTest,
@@ -66,6 +70,7 @@ __all__ = [
     "queries_needed",
     "query_clusters",
     "retrieval_scores",
+    "retrieval_scores_from_arrays",
     "retrieval_scores_from_vectors",
     "silhouette",
     "silhouette_samples",

@@ -177,13 +177,16 @@ class Evaluation:
         return f"{self.embedder} on {self.task} ({self.kind}, {count}), 95 % intervals"
 
 
-def evaluate(model, task, *, k=10, cache=None, batch_size=32, seed=0, name=None):
+def evaluate(
+    model, task, *, k=10, cache=None, batch_size=32, seed=0, name=None, show_progress_bar=None
+):
     """Return what ``model`` scores on ``task``, item by item: an `Evaluation`.
 
     ``model`` is anything with ``encode(list[str]) -> (n, d)``: a SentenceTransformer, the client of
     a remote service; or a function that takes the list itself. Texts are encoded by
-    `course_utils.encoding.encode` with unit rows (``cache`` and ``batch_size`` are passed on), so
-    the score of two texts is their cosine. ``task`` decides what is measured:
+    `course_utils.encoding.encode` with unit rows (``cache``, ``batch_size`` and
+    ``show_progress_bar`` are passed on), so the score of two texts is their cosine. ``task``
+    decides what is measured:
 
     - ``RetrievalTask``: every document is ranked for every query; ``mrr@k``, ``recall@k``, ``map``
       and ``ndcg@k``, by the rules of `retrieval_scores`;
@@ -214,7 +217,14 @@ def evaluate(model, task, *, k=10, cache=None, batch_size=32, seed=0, name=None)
         model = as_embedder(model, getattr(model, "fingerprint", None))
 
     def vectors(texts):
-        return encode(model, texts, batch_size=batch_size, normalize_embeddings=True, cache=cache)
+        return encode(
+            model,
+            texts,
+            batch_size=batch_size,
+            normalize_embeddings=True,
+            cache=cache,
+            show_progress_bar=show_progress_bar,
+        )
 
     scores, repeats = measure(vectors, task, k, seed)
     versions = {}

@@ -48,8 +48,8 @@ def evidence_table(cells, *, metric="mrr@10", baseline="untouched") -> "pd.DataF
 
     The scores of a question are averaged over the seeds first, so the interval says what other
     *questions* might give; ``low_seed`` and ``high_seed`` are the lowest and highest mean of a
-    seed. ``change`` is the difference to the method ``baseline`` (over its seeds likewise), with its 95 %
-    interval ``low`` to ``high`` and ``p`` of the paired test; NaN where the baseline was not
+    seed. ``change`` is the difference to the method ``baseline`` (over its seeds likewise), with its
+    95 % interval ``low`` to ``high`` and ``p`` of the paired test; NaN where the baseline was not
     measured. ``general`` is the mean change of the three correlations with human judgements.
 
     Raises ValueError when two methods of a domain were measured on other numbers of questions.
@@ -69,6 +69,7 @@ def evidence_table(cells, *, metric="mrr@10", baseline="untouched") -> "pd.DataF
             "mean": own.mean(),
             "low_seed": own.mean(axis=1).min(),
             "high_seed": own.mean(axis=1).max(),
+            **dict.fromkeys(("change", "low", "high", "p"), np.nan),
         }
         start = scores.get((*key[:2], baseline))
         if start is not None:

@@ -8,7 +8,7 @@ the whole batch, whatever the number of processes.
 import torch
 from torch.nn import functional as F
 
-from course_utils.encoding import dimension
+from course_utils.encoding import dimension, encode
 from course_utils.tsdae.batches import Batches, share
 from course_utils.tsdae.decoder import sentence_vector
 from course_utils.tsdae.noise import add_noise
@@ -22,9 +22,9 @@ _GENERAL_TEXTS = 16
 class Objective:
     """The loss of a step: ``objective(step)`` gives its value, its parts and the texts behind it."""
 
-    def __init__(self, encoder, decoder, corpus, config, accelerator, limit, start_vectors=None):
+    def __init__(self, encoder, decoder, corpus, config, accelerator, limit, start):
         self.encoder, self.decoder, self.corpus, self.config = encoder, decoder, corpus, config
-        self.accelerator, self.limit, self.start_vectors = accelerator, limit, start_vectors
+        self.accelerator, self.limit, self.start = accelerator, limit, start
         self.sentences = Batches(corpus.lengths, config.batch_size, config.seed)
         self.pairs = Batches(corpus.pair_lengths, config.batch_size, config.seed)
         self.general = Batches(corpus.general_lengths, _GENERAL_TEXTS, config.seed)
@@ -124,7 +124,10 @@ class Objective:
         own, _ = self._share(self.general, step)
         vectors = self._vectors([self.corpus.general[row] for row in own])
         now = F.normalize(self._whole(vectors, self.general, step))
-        before = F.normalize(self.start_vectors[self.general.rows(step)].to(now))
+        # Encoded in the batch of the step, not once for all: a short run needs few of them, and a run
+        # that goes on after a stop must meet the very same digits.
+        texts = [self.corpus.general[row] for row in self.general.rows(step)]
+        before = torch.from_numpy(encode(self.start, texts, show_progress_bar=False)).to(now)
         return F.mse_loss(now @ now.T, before @ before.T)
 
     def _damaged(self, step, seed, frozen):

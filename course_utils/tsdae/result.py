@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from course_utils.model_files import no_progress_bars
+
 if TYPE_CHECKING:
     import pandas as pd
     from sentence_transformers import SentenceTransformer
@@ -85,7 +87,8 @@ class TSDAEResult:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".model-") as scratch:
             new = Path(scratch) / "new"
-            self.model.save_pretrained(str(new), create_model_card=False)
+            with no_progress_bars():
+                self.model.save_pretrained(str(new), create_model_card=False)
             (new / "README.md").write_text(self.card(), "utf-8")
             if target.exists():
                 os.replace(target, Path(scratch) / "old")

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import torch
 
-from course_utils.encoding import encode, fingerprint
+from course_utils.encoding import fingerprint
 from course_utils.metrics import evaluate
 from course_utils.tsdae.batches import step_seed
 from course_utils.tsdae.checkpoints import (
@@ -51,7 +51,7 @@ class Trainer:
                 max_tokens=limit, seed=config.seed,
             ).to(device)  # fmt: skip
         self.objective = Objective(
-            self.encoder, self.decoder, corpus, config, accelerator, limit, self._start_vectors()
+            self.encoder, self.decoder, corpus, config, accelerator, limit, model
         )
         self.steps = config.max_steps or config.epochs * self.objective.epoch_steps
         self.frozen = config.frozen_steps(self.steps)
@@ -184,7 +184,7 @@ class Trainer:
 
     def evaluate(self, model):
         """Return a model's ``Evaluation`` on the dev task."""
-        return evaluate(model, self.dev_task, k=10)
+        return evaluate(model, self.dev_task, k=10, show_progress_bar=False)
 
     def agreed(self, score):
         """Return the first process's score: a last digit must not make processes part ways."""
@@ -276,11 +276,6 @@ class Trainer:
         alpha = max(scores, key=scores.get) if by_score else alphas[0]
         mix(start, trained, alpha, self.encoder_weights)
         return TSDAEResult.of(self, alpha, scores, found)
-
-    def _start_vectors(self):
-        if not self.config.distil_weight:
-            return None
-        return torch.from_numpy(encode(self.start, self.corpus.general, on_long="warn"))
 
 
 _WEIGHTS = {

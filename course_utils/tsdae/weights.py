@@ -2,8 +2,6 @@
 
 import copy
 
-import torch
-
 
 def interpolate_models(start, trained, alpha):
     """Return a new SentenceTransformer with the weights ``(1 - alpha) start + alpha trained``.
@@ -46,6 +44,8 @@ def trainable(prefix, module, like=None):
 
 def copy_into(weights, source):
     """Write the tensors of the same names into the weights."""
+    import torch
+
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(source[name])
@@ -53,6 +53,8 @@ def copy_into(weights, source):
 
 def mix(start, trained, alpha, weights):
     """Write ``(1 - alpha) start + alpha trained`` into the weights (Wortsman et al. 2022, section 3)."""
+    import torch
+
     with torch.no_grad():
         for name, weight in weights.items():
             begun = start[name].to(trained[name])
