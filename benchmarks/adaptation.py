@@ -40,7 +40,7 @@ def _stage(start="TSDAE", *, pairs=None, **changes):
 
 _CONTRAST = {"denoising_weight": 0.0, "contrast_weight": 1.0}
 _PLAIN = {"denoising_weight": 0.0, "pairs_weight": 1.0, "batch_size": 64}
-_RECIPE = {"start": "recipe", "max_steps": 120}
+_RECIPE = {"start": "recipe", "max_steps": 80}
 _SHORT = {"start": "recipe", "max_steps": 40}
 # A method is the stages it trains in. Steps are such that it takes minutes on two cores.
 METHODS = {
@@ -53,7 +53,7 @@ METHODS = {
     "recipe": [_stage(**_RECIPE)],
     "recipe, 250 pairs": [_stage(**_RECIPE, pairs=250)],
     "recipe, 1,000 pairs": [_stage(**_RECIPE, pairs=1000)],
-    "recipe, longer": [_stage("recipe", max_steps=400)],
+    "recipe, longer": [_stage("recipe", max_steps=240)],
     # Whether denoising first adds to the pairs, at two amounts of it.
     "recipe, 40 steps": [_stage(**_SHORT)],
     "TSDAE (50 steps), then recipe, 40 steps": [_stage(max_steps=50), _stage(**_SHORT)],
