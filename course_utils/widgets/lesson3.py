@@ -197,10 +197,9 @@ def tie_board(scores, relevance):
             raise ValueError(f"Document {document!r} has a grade and no score: give it one.")
     grades = _grades({document: relevance.get(document, 0) for document in scores})
     rounding = ipywidgets.Dropdown(
-        options=[("as given", None)]
-        + [(f"{n} decimal{'s' * (n > 1)}", n) for n in (3, 2, 1)]
-        + [("all alike", "all alike")],
-        value=None,
+        options=[(name, name) for name in ("as given", "all alike")]
+        + [(f"{n} decimal{'s' * (n > 1)}", n) for n in (3, 2, 1)],
+        value="as given",
         description="Scores rounded to",
         style=_WIDE,
     )
@@ -327,7 +326,7 @@ def _sizes_curve(table, size):
 def _rounded(scores, decimals):
     if decimals == "all alike":
         return dict.fromkeys(scores, 0.0)
-    if decimals is None:
+    if decimals == "as given":
         return scores
     return {document: round(score, decimals) for document, score in scores.items()}
 
