@@ -5,7 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from course_utils.metrics import adjusted_rand, kmeans_scores, silhouette, silhouette_samples
+from course_utils.metrics import (
+    adjusted_rand,
+    kmeans_scores,
+    nmi,
+    silhouette,
+    silhouette_samples,
+    v_measure,
+)
 
 
 def clouds(n=30, d=6, groups=3, noise=0.15, seed=0):
@@ -48,8 +55,47 @@ def test_adjusted_rand_is_its_formula_over_pairs():
     assert adjusted_rand(found, [str(x) for x in labels]) == pytest.approx(expected)
 
 
-def test_names_of_groups_do_not_matter():
-    assert adjusted_rand(["b", "b", "a", "c"], [1, 1, 2, 3]) == 1
+def entropy(*columns):
+    cells = list(zip(*columns, strict=True))
+    shares = np.array([cells.count(cell) / len(cells) for cell in set(cells)])
+    return float(-(shares * np.log(shares)).sum())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_v_measure_and_nmi_are_their_formulas_over_entropies_and_one_number(seed):
+    rng = np.random.default_rng(seed)
+    found = rng.integers(0, 5, 40).tolist()
+    labels = [str(x % 3) if rng.random() < 0.6 else "other" for x in found]
+    both = entropy(found, labels)
+    homogeneity = 1 - (both - entropy(found)) / entropy(labels)
+    completeness = 1 - (both - entropy(labels)) / entropy(found)
+    harmonic = 2 * homogeneity * completeness / (homogeneity + completeness)
+    shared = entropy(found) + entropy(labels) - both
+    assert v_measure(found, labels) == pytest.approx(harmonic)
+    assert nmi(found, labels) == pytest.approx(shared / ((entropy(found) + entropy(labels)) / 2))
+    assert nmi(found, labels) == pytest.approx(v_measure(found, labels), abs=1e-12)
+
+
+def test_random_groups_score_0_only_where_chance_is_taken_off():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 60)
+    many = [rng.integers(0, 30, 60) for _ in range(50)]
+    assert np.mean([nmi(found, labels) for found in many]) > 0.3
+    assert abs(np.mean([adjusted_rand(found, labels) for found in many])) < 0.02
+
+
+@pytest.mark.parametrize("agreement", [adjusted_rand, v_measure, nmi])
+def test_names_of_groups_do_not_matter(agreement):
+    assert agreement(["b", "b", "a", "c"], [1, 1, 2, 3]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("agreement", [v_measure, nmi])
+def test_v_measure_of_a_matrix_is_the_mean_over_seeds(agreement):
+    matrix, labels = clouds(noise=0.5)
+    scores = kmeans_scores(matrix, labels, seeds=range(4))
+    assert agreement(matrix, labels, seeds=range(4)) == pytest.approx(scores["v_measure"].mean())
+    with pytest.raises(ValueError, match="give several"):
+        agreement(matrix, labels, seeds=[3])
 
 
 def test_a_matrix_is_clustered_once_per_seed_and_averaged():
@@ -103,7 +149,8 @@ def test_kmeans_refuses_one_seed_and_too_many_clusters(options, message):
 
 
 def test_agreement_refuses_unequal_lengths_and_single_labels():
-    with pytest.raises(ValueError, match=r"shape \(3,\) and there are 2 labels"):
-        adjusted_rand([0, 1, 1], ["x", "y"])
+    for agreement in (adjusted_rand, v_measure, nmi):
+        with pytest.raises(ValueError, match=r"shape \(3,\) and there are 2 labels"):
+            agreement([0, 1, 1], ["x", "y"])
     with pytest.raises(ValueError, match="All texts have one label"):
         adjusted_rand(np.eye(3), ["x", "x", "x"])

@@ -129,6 +129,21 @@ def test_summary_is_mean_and_bootstrap_interval_of_each_metric():
     assert tuple(summary.loc["map", ["low", "high"]]) == ends
 
 
+def test_summary_redraws_clusters_by_the_method_asked_for():
+    task = retrieval_task()
+    evaluation = evaluate(Letters(), task)
+    clusters = {f"q{i}": i // 2 for i in range(8)}
+    row = evaluation.summary(clusters=clusters, method="bca").loc["map"]
+    expected = bootstrap_interval(
+        evaluation.scores["map"], clusters=[0, 0, 1, 1, 2, 2, 3, 3], method="bca"
+    )
+    assert (row["low"], row["high"]) == expected
+    with pytest.raises(ValueError, match="nothing of the item 'q7'"):
+        evaluation.summary(clusters={f"q{i}": i for i in range(7)})
+    with pytest.raises(ValueError, match="not used for a correlation"):
+        evaluate(Letters(), similarity_task()).summary(clusters=dict.fromkeys(range(40), 0))
+
+
 def test_one_query_has_a_mean_and_no_interval():
     scores = pd.DataFrame({"map": [0.5]}, index=["q"])
     row = Evaluation("toy", "retrieval", "m", scores).summary().loc["map"]
@@ -147,6 +162,33 @@ def test_a_plain_function_is_evaluated_too_and_other_objects_are_refused():
     pd.testing.assert_frame_equal(evaluation.scores, evaluate(Letters(), retrieval_task()).scores)
     with pytest.raises(TypeError, match="no evaluation for a AssociationTest"):
         evaluate(model, AssociationTest("x", ["a"], ["b"], ["c"], ["d"]))
+
+
+def letters_of(texts):
+    return Letters().encode(texts)
+
+
+class Service:
+    """A client of a remote service, which takes no more than 7 texts a call and returns lists."""
+
+    fingerprint = "letters-service-1"
+
+    def encode(self, texts):
+        return [row for i in range(0, len(texts), 7) for row in self.post(texts[i : i + 7])]
+
+    def post(self, texts):
+        assert len(texts) <= 7
+        return Letters().encode(texts).tolist()
+
+
+def test_a_bare_function_and_a_services_client_score_as_the_model_behind_them():
+    expected = evaluate(Letters(), retrieval_task()).scores
+    by_function = evaluate(letters_of, retrieval_task())
+    pd.testing.assert_frame_equal(by_function.scores, expected)
+    assert (by_function.embedder, by_function.fingerprint) == ("letters_of", None)
+    by_service = evaluate(Service(), retrieval_task(), name="a service")
+    pd.testing.assert_frame_equal(by_service.scores, expected)
+    assert by_service.fingerprint is not None
 
 
 def test_comparison_is_the_paired_test_of_each_metric():
@@ -193,6 +235,19 @@ def test_comparison_pairs_items_by_name_not_by_position():
     table = compare(evaluation, turned).table
     assert (table[["difference", "low", "high"]] == 0).all(axis=None)
     assert (table["p_value"] == 1).all()
+
+
+def test_comparison_redraws_and_flips_whole_clusters():
+    task = retrieval_task()
+    one, other = (evaluate(Letters(seed), task) for seed in (0, 1))
+    clusters = {f"q{i}": i // 2 for i in range(8)}
+    row = compare(one, other, clusters=clusters).table.loc["map"]
+    labels = [clusters[item] for item in one.scores.index]
+    test = paired_test(one.scores["map"], other.scores["map"], clusters=labels)
+    assert (row["low"], row["high"], row["p_value"]) == (test.low, test.high, test.p_value)
+    assert row["p_value"] != compare(one, other).table.loc["map", "p_value"]
+    with pytest.raises(ValueError, match="not used for a correlation"):
+        compare(*(evaluate(Letters(s), similarity_task()) for s in (0, 1)), clusters=clusters)
 
 
 def test_unlike_evaluations_are_not_compared():
@@ -258,6 +313,10 @@ def test_damaged_files_are_refused_by_file_and_line(tmp_path):
         ("".join(lines[:-2]), r"base\.jsonl:7: the file ends after 6 of 8 items"),
         ("".join([*lines[:4], lines[4][:9]]), r"base\.jsonl:5: this line is no JSON"),
         ("".join(lines[1:]), r"base\.jsonl:1: this is no saved evaluation"),
+        (
+            "".join(['{"format": "course-utils evaluation 1"}\n', *lines[1:]]),
+            r"base\.jsonl:1: the field 'task' is missing",
+        ),
         ("", r"base\.jsonl:1: the file is empty"),
     ]
     for content, message in damaged:

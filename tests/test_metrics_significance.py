@@ -186,3 +186,80 @@ def test_unequal_lengths_and_nan_are_refused_by_name():
         paired_test([1, 2, 3], [1, 2])
     with pytest.raises(ValueError, match=r"b\[0\] is nan"):
         paired_test([1, 2], [np.nan, 2])
+
+
+def test_the_effect_size_is_the_mean_over_the_standard_deviation_of_the_differences():
+    rng = np.random.default_rng(10)
+    a, b = rng.random((2, 30))
+    t = stats.ttest_rel(b, a).statistic  # d_z times the root of n
+    assert paired_test(a, b).effect_size == pytest.approx(t / np.sqrt(30))
+    assert paired_test(b, a).effect_size == pytest.approx(-t / np.sqrt(30))
+    twice = paired_test(np.r_[a, a], np.r_[b, b])
+    assert twice.effect_size == pytest.approx(paired_test(a, b).effect_size, rel=0.02)
+    assert twice.p_value < paired_test(a, b).p_value
+    assert paired_test([0.5, 0.5], [1.0, 1.0]).effect_size == np.inf
+    assert paired_test([0.5, 0.5], [0.5, 0.5]).effect_size == 0
+
+
+def test_the_interval_of_a_difference_is_that_of_the_items_differences_by_either_method():
+    a, b = np.random.default_rng(11).exponential(size=(2, 40))
+    for method in ("percentile", "bca"):
+        test = paired_test(a, b, method=method, seed=2)
+        assert (test.low, test.high) == bootstrap_interval(b - a, method=method, seed=2)
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+@pytest.mark.parametrize("statistic", [np.mean, np.median])
+def test_identical_items_within_clusters_tell_as_much_as_one_of_each(method, statistic):
+    values = np.random.default_rng(12).exponential(size=31)
+    options = {"statistic": statistic, "method": method, "resamples": 400}
+    alone = bootstrap_interval(values, **options)
+    repeated, clusters = np.repeat(values, 4), np.repeat(np.arange(31), 4)
+    assert bootstrap_interval(repeated, clusters=clusters, **options) == pytest.approx(alone)
+    low, high = bootstrap_interval(repeated, **{**options, "method": "percentile"})
+    assert high - low < 0.8 * (alone.high - alone.low), "four times the items, all the same"
+
+
+def test_a_paired_test_of_identical_items_within_clusters_is_that_of_the_clusters():
+    a, b = np.random.default_rng(13).random((2, 9))
+    alone = paired_test(a, b)
+    labels = [name for name in "abcdefghi" for _ in range(3)]
+    test = paired_test(np.repeat(a, 3), np.repeat(b, 3), clusters=labels)
+    assert (test.n, test.clusters, test.exact) == (27, 9, True)
+    assert test.p_value == alone.p_value
+    assert (test.low, test.high) == pytest.approx((alone.low, alone.high))
+    assert test.difference == pytest.approx(alone.difference)
+
+
+def test_clusters_of_one_item_change_nothing():
+    a, b = np.random.default_rng(14).random((2, 25))
+    plain, single = paired_test(a, b), paired_test(a, b, clusters=range(25))
+    assert single.p_value == plain.p_value
+    assert (single.low, single.high) == pytest.approx((plain.low, plain.high))
+
+
+def test_differences_of_a_cluster_change_sign_together():
+    difference = np.array([0.4, -0.1, 0.3, 0.2, 0.25, -0.05])
+    clusters = ["x", "x", "y", "z", "z", "z"]
+    sums = np.array([0.3, 0.3, 0.4])
+    expected = every_flip(sums)
+    test = paired_test(np.zeros(6), difference, clusters=clusters)
+    assert test.p_value == pytest.approx(expected)
+    assert test.permutations == 8
+
+
+def test_unequal_clusters_bring_all_their_items_to_every_draw():
+    values, clusters = np.array([1.0, 1.0, 1.0, 0.0]), [7, 7, 7, 8]
+    # Redrawing two clusters gives the means 1, 3/4 and 0, the outer ones each one time in four.
+    assert bootstrap_interval(values, clusters=clusters) == (0, 1)
+    assert bootstrap_interval(values, clusters=clusters, confidence=0.4) == (0.75, 0.75)
+    assert bootstrap_interval(
+        values, clusters=clusters, confidence=0.4, statistic=lambda v: v.mean()
+    ) == (0.75, 0.75)
+
+
+def test_clusters_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="clusters holds 2 labels for 3 items"):
+        bootstrap_interval([0.1, 0.2, 0.3], clusters=["x", "y"])
+    with pytest.raises(ValueError, match="the one label 'x'"):
+        paired_test([0.1, 0.2, 0.3], [0.2, 0.2, 0.2], clusters=["x", "x", "x"])

@@ -8,7 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from course_utils.metrics import paired_spearman_test, pearson, spearman, spearman_interval
+from course_utils.metrics import (
+    kendall,
+    kendall_interval,
+    paired_spearman_test,
+    pearson,
+    pearson_interval,
+    spearman,
+    spearman_interval,
+)
+
+INTERVALS = {
+    spearman: spearman_interval,
+    pearson: pearson_interval,
+    kendall: kendall_interval,
+}
 
 
 @settings(max_examples=200, deadline=None)
@@ -22,13 +36,28 @@ def test_spearman_is_the_correlation_of_mean_ranks(pairs):
     assert pearson(a, b) == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-12)
 
 
-def test_only_the_order_counts_for_spearman():
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=20))
+def test_kendall_counts_pairs_ordered_alike_and_otherwise(pairs):
+    a, b = np.array(pairs, dtype=float).T
+    if len(set(a)) == 1 or len(set(b)) == 1:
+        return
+    alike = free_a = free_b = 0
+    for i, j in itertools.combinations(range(len(a)), 2):
+        alike += np.sign(a[i] - a[j]) * np.sign(b[i] - b[j])
+        free_a += a[i] != a[j]
+        free_b += b[i] != b[j]
+    assert kendall(a, b) == pytest.approx(alike / np.sqrt(free_a * free_b), abs=1e-12)
+
+
+def test_only_the_order_counts_for_spearman_and_kendall():
     a, b = np.arange(1.0, 8), np.array([3.0, 1, 2, 7, 5, 4, 6])
     assert spearman(a, np.exp(b)) == pytest.approx(spearman(a, b))
+    assert kendall(a, np.exp(b)) == pytest.approx(kendall(a, b))
     assert pearson(a, np.exp(b)) != pytest.approx(pearson(a, b), abs=0.01)
 
 
-@pytest.mark.parametrize("correlation", [spearman, pearson, spearman_interval])
+@pytest.mark.parametrize("correlation", [*INTERVALS, *INTERVALS.values()])
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
@@ -44,24 +73,50 @@ def test_lists_without_a_correlation_are_refused(correlation, a, b, message):
         correlation(a, b)
 
 
-def test_interval_is_close_to_fishers_on_normal_data():
+# Fisher's z: the variance of Bonett and Wright (2000) for Spearman's correlation, that of Fieller,
+# Hartley and Pearson (1957) for Kendall's.
+VARIANCES = {
+    spearman: lambda rho, n: (1 + rho**2 / 2) / (n - 3),
+    pearson: lambda rho, n: 1 / (n - 3),
+    kendall: lambda tau, n: 0.437 / (n - 4),
+}
+
+
+@pytest.mark.parametrize("correlation", INTERVALS)
+def test_intervals_are_close_to_fishers_on_normal_data(correlation):
     rng = np.random.default_rng(3)
     a = rng.standard_normal(800)
     b = a + rng.standard_normal(800)
-    low, high = spearman_interval(a, b)
-    # Fisher's z with the variance of Bonett and Wright (2000).
-    rho = spearman(a, b)
-    half = 1.96 * np.sqrt((1 + rho**2 / 2) / (800 - 3))
-    assert [low, high] == pytest.approx(
-        np.tanh(np.arctanh(rho) + np.array([-half, half])), abs=0.012
-    )
+    found = correlation(a, b)
+    half = 1.96 * np.sqrt(VARIANCES[correlation](found, 800))
+    expected = np.tanh(np.arctanh(found) + np.array([-half, half]))
+    assert INTERVALS[correlation](a, b, resamples=1000) == pytest.approx(expected, abs=0.012)
 
 
-def test_interval_is_reproduced_by_its_seed():
+@pytest.mark.parametrize("correlation", INTERVALS)
+def test_intervals_are_quantiles_of_the_correlation_of_redrawn_pairs(correlation):
+    rng = np.random.default_rng(4)
+    a = rng.integers(0, 4, 12).astype(float)
+    b = a + rng.integers(0, 4, 12)
+    draws = np.random.default_rng(7).integers(0, 12, size=(300, 12))
+    expected = np.quantile([correlation(a[rows], b[rows]) for rows in draws], [0.1, 0.9])
+    interval = INTERVALS[correlation](a, b, confidence=0.8, resamples=300, seed=7)
+    assert interval == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("correlation", INTERVALS)
+def test_draws_without_a_correlation_are_left_out(correlation):
+    # Of 27 draws of 3 pairs, 3 are one pair three times: 0/0.
+    low, high = INTERVALS[correlation]([0.1, 0.2, 0.3], [0.3, 0.7, 0.9], resamples=500)
+    assert 0.9 < low <= high < 1 + 1e-12
+
+
+@pytest.mark.parametrize("interval", INTERVALS.values())
+def test_interval_is_reproduced_by_its_seed(interval):
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 30))
-    assert spearman_interval(a, b, seed=1) == spearman_interval(a, b, seed=1)
-    assert spearman_interval(a, b, seed=1) != spearman_interval(a, b, seed=2)
+    assert interval(a, b, seed=1, resamples=200) == interval(a, b, seed=1, resamples=200)
+    assert interval(a, b, seed=1, resamples=200) != interval(a, b, seed=2, resamples=200)
 
 
 @pytest.mark.parametrize("seed", range(5))

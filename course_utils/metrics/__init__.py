@@ -1,17 +1,34 @@
 """Numbers that say how good vectors are, each with what it takes to trust it.
 
 Per-item scores first (`retrieval`, `similarity`, `clustering`), then how sure to be of their
-mean and of a difference (`significance`), then both at once for any task (`evaluation`).
+mean and of a difference (`significance`), of many differences (`multiple`), and with how many
+queries (`planning`); then all of it for any task (`evaluation`) and any two or more embedders
+(`comparison`).
 """
 
 from course_utils.metrics.clustering import (
     adjusted_rand,
     kmeans_scores,
+    nmi,
     silhouette,
     silhouette_samples,
+    v_measure,
 )
-from course_utils.metrics.evaluation import Comparison, Evaluation, compare, evaluate
-from course_utils.metrics.retrieval import retrieval_scores, retrieval_scores_from_vectors
+from course_utils.metrics.comparison import (
+    Comparison,
+    Leaderboard,
+    Verdict,
+    compare,
+    compare_many,
+)
+from course_utils.metrics.evaluation import Evaluation, evaluate
+from course_utils.metrics.multiple import holm, letter_display
+from course_utils.metrics.planning import queries_needed, query_clusters
+from course_utils.metrics.retrieval import (
+    retrieval_scores,
+    retrieval_scores_from_arrays,
+    retrieval_scores_from_vectors,
+)
 from course_utils.metrics.significance import (
     Interval,
     PairedTest,
@@ -19,8 +36,11 @@ from course_utils.metrics.significance import (
     paired_test,
 )
 from course_utils.metrics.similarity import (
+    kendall,
+    kendall_interval,
     paired_spearman_test,
     pearson,
+    pearson_interval,
     spearman,
     spearman_interval,
 )
@@ -29,19 +49,32 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Interval",
+    "Leaderboard",
     "PairedTest",
+    "Verdict",
     "adjusted_rand",
     "bootstrap_interval",
     "compare",
+    "compare_many",
     "evaluate",
+    "holm",
+    "kendall",
+    "kendall_interval",
     "kmeans_scores",
+    "letter_display",
+    "nmi",
     "paired_spearman_test",
     "paired_test",
     "pearson",
+    "pearson_interval",
+    "queries_needed",
+    "query_clusters",
     "retrieval_scores",
+    "retrieval_scores_from_arrays",
     "retrieval_scores_from_vectors",
     "silhouette",
     "silhouette_samples",
     "spearman",
     "spearman_interval",
+    "v_measure",
 ]

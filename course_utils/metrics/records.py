@@ -40,11 +40,43 @@ def read_json_lines(path):
                 lines.append(json.loads(line))
             except ValueError:
                 raise ValueError(
-                    f"{path}:{number}: this line is no JSON. Evaluate again."
+                    f"{path}:{number}: this line is no JSON. Save the file again."
                 ) from None
     if not lines:
-        raise ValueError(f"{path}:1: the file is empty, so it is no saved evaluation.")
+        raise ValueError(f"{path}:1: the file is empty; nothing was saved in it.")
     return lines
+
+
+def write_table(path, format, header, frame):
+    """Write a DataFrame to ``path``: a line with the header, then one line a row; return the path.
+
+    ``format`` is the name and number by which `read_table` knows the file; ``header`` a dict of
+    what describes the whole. Raises ``ValueError`` for NaN and infinity, as `write_json_lines`.
+    """
+    first = {"format": format, **header, "index": frame.index.name, "rows": len(frame)}
+    return write_json_lines(path, [first, *to_records(frame)])
+
+
+def read_table(path, format, fields):
+    """Return (header, DataFrame) from a file of `write_table`; the header has just ``fields``.
+
+    Raises ``ValueError``, naming file and line, for a line that is no JSON, another format, a
+    header that lacks one of ``fields``, or a file that lacks rows.
+    """
+    header, *rows = read_json_lines(path)
+    if not isinstance(header, dict) or header.get("format") != format:
+        raise ValueError(
+            f"{path}:1: this is no saved {format.split()[1]}; its format is not {format!r}."
+        )
+    lacking = [name for name in (*fields, "index", "rows") if name not in header]
+    if lacking:
+        raise ValueError(f"{path}:1: the field {lacking[0]!r} is missing. Save the file again.")
+    if len(rows) != header["rows"]:
+        raise ValueError(
+            f"{path}:{len(rows) + 1}: the file ends after {len(rows)} of {header['rows']} items. "
+            "It was cut off; save it again."
+        )
+    return {name: header[name] for name in fields}, from_records(rows, header["index"])
 
 
 def to_records(frame):
