@@ -78,7 +78,9 @@ def evidence_table(cells, *, metric="mrr@10", baseline="untouched") -> "pd.DataF
                     f"{' / '.join(key)} was measured on {own.shape[1]} questions and {baseline!r} "
                     f"on {start.shape[1]}. Measure both anew with benchmarks/adaptation.py."
                 )
-            test = paired_test(start.mean(axis=0), own.mean(axis=0))
+            # Rounded, or the mean of three equal scores differs from them in the last digit.
+            means = (each.mean(axis=0).round(9) for each in (start, own))
+            test = paired_test(*means)
             row |= {"change": test.difference, "low": test.low, "high": test.high}
             row["p"] = test.p_value
         general = np.array([[cell[0] for cell in group[name]] for name in GENERAL])
