@@ -32,7 +32,7 @@ def test_the_seeds_of_a_method_are_averaged_question_by_question_before_the_test
     row = evidence_table(cells).loc["toy", "small", "new"]
     expected = paired_test(start, (one + two) / 2)
     assert row["change"] == pytest.approx(((one + two) / 2 - start).mean())
-    assert (row["low"], row["high"]) == (expected.low, expected.high)
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
     assert row["seeds"] == 2
     assert [row["low_seed"], row["high_seed"]] == pytest.approx(sorted([one.mean(), two.mean()]))
     assert row["general"] == pytest.approx(-0.015)
@@ -86,3 +86,10 @@ def test_the_recipe_pays_without_labels_and_keeps_what_the_model_knew():
     assert recipe["seconds"].max() <= 15 * 60
     for task in ("lee", "wordsim353", "simlex999"):
         assert np.mean([change[0] for change in recipe[task]]) >= -0.01
+
+
+def test_a_method_that_gave_the_start_back_three_times_is_no_change(tmp_path):
+    scores = np.random.default_rng(2).random(50).round(5)
+    same = [cell("new", seed, scores) for seed in range(3)]
+    row = evidence_table(load_evidence(written(tmp_path, cell("untouched", 0, scores), *same)))
+    assert row.loc["toy", "small", "new"][["change", "low", "high"]].tolist() == [0, 0, 0]
