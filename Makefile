@@ -29,8 +29,7 @@ lab: $(VENV)/.installed
 	$(BIN)/jupyter lab $(LAB_ARGS) notebooks/01_sentence_transformers.ipynb
 
 test: $(VENV)/.installed
-	@# Two at a time with one thread each is what two cores do best.
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile --doctest-modules course_utils tests
+	$(BIN)/pytest --doctest-modules course_utils tests
 	@# With a cache of its own: a learner's is left alone, and what takes long is really done.
 	cache=$$(mktemp -d) && COURSE_UTILS_CACHE=$$cache PYTHONPATH="$(CURDIR)/tests/offline" \
 	    $(BIN)/pytest $(NBVAL) $(LESSONS); status=$$?; rm -rf "$$cache"; exit $$status
