@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from course_utils.exercises import check, hint
+from course_utils.exercises import check
 
 
 def delete_words(sentence, rate, rng):
@@ -493,10 +493,3 @@ def test_an_answer_that_spoils_its_arguments_does_not_raise(name):
     result = check(name, spoils)
     assert result.ok == (name not in ("2.2", "2.4"))
     assert result.ok or "itself was changed" in result.reason
-
-
-@pytest.mark.parametrize("name", SOLUTIONS)
-def test_there_are_three_hints_and_no_fourth(name):
-    assert len({str(hint(name, level)) for level in (1, 2, 3)}) == 3
-    with pytest.raises(ValueError, match=f"Exercise {name} has hints 1 to 3"):
-        hint(name, 4)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-from course_utils.exercises import check, hint
+from course_utils.exercises import check
 from course_utils.metrics import paired_test, retrieval_scores
 
 
@@ -415,16 +415,9 @@ def test_a_slip_is_named(name, answer, reason):
     assert re.search(reason, result.reason), result
 
 
-@pytest.mark.parametrize("name", SOLUTIONS)
-def test_what_is_no_answer_is_told_apart_from_a_wrong_one(name):
-    assert "three dots" in check(name, ...).reason
-    assert "returned nothing" in check(name, lambda *arguments: None).reason
-    assert "not a number" in check(name, lambda *arguments: "x").reason or name == "3.5"
-
-    def broken(*arguments):
-        raise KeyError("lost")
-
-    assert "KeyError" in check(name, broken).reason
+@pytest.mark.parametrize("name", sorted(SOLUTIONS.keys() - {"3.5"}))
+def test_a_text_is_not_taken_for_a_number(name):
+    assert "not a number" in check(name, lambda *arguments: "x").reason
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
@@ -432,13 +425,6 @@ def test_a_check_leaves_nothing_behind_and_says_the_same_twice(name):
     before = np.random.get_state()[1].tolist()  # noqa: NPY002
     assert repr(check(name, SOLUTIONS[name])) == repr(check(name, SOLUTIONS[name]))
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
-
-
-@pytest.mark.parametrize("name", SOLUTIONS)
-def test_there_are_three_hints_each_of_its_own(name):
-    assert len({hint(name, level).text for level in (1, 2, 3)}) == 3
-    with pytest.raises(ValueError, match="hints 1 to 3"):
-        hint(name, 4)
 
 
 def test_no_slip_of_holm_hides_another_or_the_right_answer():

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -455,7 +456,11 @@ def test_contrast_is_that_of_the_accessibility_guidelines():
     assert common.contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.005)
 
 
-def test_importing_the_widgets_imports_no_widget_library():
-    code = "import sys, course_utils.widgets.lesson1; print({'ipywidgets', 'torch'} & set(sys.modules))"
+@pytest.mark.parametrize(
+    "path", sorted(Path(common.__file__).parent.glob("*.py")), ids=lambda p: p.stem
+)
+def test_importing_a_file_of_widgets_imports_no_widget_library(path):
+    module = f"course_utils.widgets.{path.stem}".removesuffix(".__init__")
+    code = f"import sys, {module}; print({{'ipywidgets', 'torch'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
