@@ -112,7 +112,7 @@ def medical(hide=()):
 
 
 def medical_confirmed():
-    """The same training, judged by near synonyms: questions of which no option has seen anything."""
+    """The same training, judged by near synonyms, on which no two choices of options were compared."""
     from course_utils.data import load_task
     from course_utils.tsdae import drop_questions
 
