@@ -185,9 +185,10 @@ def word_stems(text: str) -> set[str]:
 def parse_obo(text: str) -> list[Term]:
     """The live terms in a file of OBO format 1.4 (only ``[Term]`` stanzas are read).
 
-    >>> parse_obo('[Term]\\nid: X:1\\nname: Tinnitus\\n'
-    ...           'synonym: "Ringing in ears" EXACT layperson []')
-    [Term(id='X:1', name='Tinnitus', definition='', lay_synonyms=('Ringing in ears',))]
+    >>> terms = parse_obo('[Term]\\nid: X:1\\nname: Tinnitus\\n'
+    ...                   'synonym: "Ringing in ears" EXACT layperson []')
+    >>> terms[0].name, terms[0].lay_synonyms
+    ('Tinnitus', ('Ringing in ears',))
     """
     terms = []
     for stanza in re.split(r"^\[", text, flags=re.MULTILINE)[1:]:
