@@ -8,7 +8,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := lab,faiss,hub,test,check
+EXTRAS := lab,faiss,hub,glove,erasure,test,check
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
 LAB_ARGS ?=
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --durations=10 -p no:cacheprovider
@@ -29,10 +29,11 @@ lab: $(VENV)/.installed
 	$(BIN)/jupyter lab $(LAB_ARGS) notebooks/01_sentence_transformers.ipynb
 
 test: $(VENV)/.installed
-	$(BIN)/pytest --doctest-modules course_utils tests
-	@# With a cache of its own: a learner's is left alone, and what takes long is really done.
-	cache=$$(mktemp -d) && COURSE_UTILS_CACHE=$$cache PYTHONPATH="$(CURDIR)/tests/offline" \
-	    $(BIN)/pytest $(NBVAL) $(LESSONS); status=$$?; rm -rf "$$cache"; exit $$status
+	@# With a cache of its own: a learner's is left alone, and what takes long is really done, once.
+	cache=$$(mktemp -d) && export COURSE_UTILS_CACHE=$$cache && \
+	    $(BIN)/pytest --doctest-modules course_utils tests && \
+	    PYTHONPATH="$(CURDIR)/tests/offline" $(BIN)/pytest $(NBVAL) $(LESSONS); \
+	    status=$$?; rm -rf "$$cache"; exit $$status
 
 lessons: $(VENV)/.installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=WARN \

@@ -9,10 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from course_utils.exercises import lesson1, lesson2, lesson3
+from course_utils.exercises import lesson1, lesson2, lesson3, lesson4
 from course_utils.exercises.answers import NotYetError, show
 
-_EXERCISES = {**lesson1.EXERCISES, **lesson2.EXERCISES, **lesson3.EXERCISES}
+_EXERCISES = {
+    **lesson1.EXERCISES,
+    **lesson2.EXERCISES,
+    **lesson3.EXERCISES,
+    **lesson4.EXERCISES,
+}
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,8 @@ class Hint:
 def check(name, answer):
     """Return whether the answer to an exercise holds, with the reason; an answer never raises here.
 
-    name: "1.1" to "1.5", "2.1" to "2.5", "3.1" to "3.5". answer: the learner's function itself,
-    without brackets after its name.
-    The result is true where the answer holds.
+    name: "1.1" to "1.5", "2.1" to "2.5", "3.1" to "3.5", "4.1" to "4.5". answer: the learner's
+    function itself, without brackets after its name. The result is true where the answer holds.
 
     Raises ValueError if there is no exercise of that name.
 
