@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from course_utils.bias.audit_measures import Draws
-from course_utils.bias.audit_parts import Cost, Finding, Memo, Mitigation, built, write_text
+from course_utils.bias.audit_parts import Cost, Finding, Memo, Mitigation, built
 from course_utils.bias.battery import NOT_COVERED, questions, standard
 from course_utils.bias.eraser import LinearEraser, text_fingerprint
 from course_utils.bias.stimuli_files import read_yaml
@@ -21,6 +21,7 @@ from course_utils.encoding import as_embedder
 from course_utils.fingerprints import fingerprint_or_none
 from course_utils.metrics import Verdict, compare, evaluate, holm
 from course_utils.metrics.evaluation import _embedder_name
+from course_utils.metrics.records import write_text
 
 _FORMAT = "course-utils bias audit 1"
 COST_TASKS = ("simlex999", "wordsim353", "lee", "company-wiki")

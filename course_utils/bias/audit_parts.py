@@ -1,11 +1,8 @@
 """What an audit is made of: questions that go in, findings that come out, and what they cost."""
 
 import math
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -205,17 +202,3 @@ def _check_fields(one, optional=()):
             raise ValueError(
                 f"{part.name} of {str(getattr(one, 'name', ''))[:80]!r} is {value!r:.80}"
             )
-
-
-def write_text(path, text):
-    """Write a text to ``path``, replacing the file in one step; return the path."""
-    path = Path(path)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.replace(scratch, path)
-    except BaseException:
-        os.unlink(scratch)
-        raise
-    return path

@@ -1,9 +1,23 @@
-"""Tables as JSON Lines: one row a line, written whole or not at all, read back with line numbers."""
+"""Texts and tables (JSON Lines) written whole or not at all, tables read back with line numbers."""
 
 import json
 import os
 import tempfile
 from pathlib import Path
+
+
+def write_text(path, text):
+    """Write a text to ``path`` in UTF-8, replacing the file in one step; return the path."""
+    path = Path(path)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.replace(scratch, path)
+    except BaseException:
+        os.unlink(scratch)
+        raise
+    return path
 
 
 def write_json_lines(path, lines):
@@ -15,17 +29,8 @@ def write_json_lines(path, lines):
     >>> read_json_lines(write_json_lines(Path(folder.name) / "a.jsonl", [{"map": 0.1}, {"map": 1.0}]))
     [{'map': 0.1}, {'map': 1.0}]
     """
-    path = Path(path)
-    encoded = [json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines]
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(encoded)
-        os.replace(scratch, path)
-    except BaseException:
-        os.unlink(scratch)
-        raise
-    return path
+    encoded = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+    return write_text(path, "".join(encoded))
 
 
 def read_json_lines(path):
