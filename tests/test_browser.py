@@ -43,7 +43,7 @@ def lab(tmp_path_factory):
     arguments = (
         f"--no-browser --allow-root --port={port} --ServerApp.port_retries=0 "
         f"--IdentityProvider.token=test --LabApp.user_settings_dir={folder} "
-        "--LabApp.expose_app_in_browser=True"
+        f"--LabApp.workspaces_dir={folder} --LabApp.expose_app_in_browser=True"  # nobody's open tabs
     )
     # The environment under test is already there, whichever it is: make only has to start it.
     command = ["make", "lab", f"LAB_ARGS={arguments}"]

@@ -125,7 +125,7 @@ def test_a_lesson_that_reaches_out_fails_under_the_guard(tmp_path):
     makefile = (ROOT / "Makefile").read_text("utf-8")
     options = re.search(r"^NBVAL := (.*)$", makefile, re.M)[1].split()
     assert re.search(
-        r'PYTHONPATH="\$\(CURDIR\)/tests/offline" \\\n\s+\$\(BIN\)/pytest \$\(NBVAL\)', makefile
+        r'PYTHONPATH="\$\(CURDIR\)/tests/offline" \$\(BIN\)/pytest \$\(NBVAL\)', makefile
     )
     done = {}
     for path in ("", str(ROOT / "tests" / "offline")):
