@@ -20,7 +20,7 @@ from course_utils.data.packages import course_folder
 from course_utils.encoding import as_embedder
 from course_utils.fingerprints import fingerprint_or_none
 from course_utils.metrics import Verdict, compare, evaluate, holm
-from course_utils.metrics.evaluation import _embedder_name
+from course_utils.metrics.evaluation import embedder_name, package_versions
 from course_utils.metrics.records import write_text
 
 _FORMAT = "course-utils bias audit 1"
@@ -227,7 +227,7 @@ def audit(
     before.learn([text for some in texts.values() for text in some])
     findings = _findings(before, asked, draws)
     return Audit(
-        model=_embedder_name(model) if name is None else str(name),
+        model=embedder_name(model) if name is None else str(name),
         fingerprint=fingerprint_or_none(model),
         battery=called,
         seed=draws.seed,
@@ -239,7 +239,7 @@ def audit(
         mitigation=_mitigated(before, mitigated, asked, draws, cost, cache, show_progress),
         notes=str(notes),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=_versions(),
+        versions=package_versions(_PACKAGES),
     )
 
 
@@ -299,7 +299,7 @@ def _mitigated(before, mitigated, asked, draws, cost, cache, show_progress):
     memo = Memo(after, cache, show_progress)
     memo.learn(list(before.rows))
     return Mitigation(
-        called or _embedder_name(mitigated),
+        called or embedder_name(mitigated),
         identity,
         _findings(memo, asked, draws),
         tuple(_cost(before, memo, task) for task in cost),
@@ -399,15 +399,3 @@ def _rounded(value):
 
 def _hash(texts):
     return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:32]
-
-
-def _versions():
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

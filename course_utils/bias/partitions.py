@@ -52,9 +52,10 @@ def split_test(
     order of summation decides nothing.
 
     All splits are counted where they are at most ``max_exact`` (at most 1,000,000 in any case for
-    more than 44 values): p is the share that counts, the split seen among them. Otherwise ``permutations`` of the other splits are drawn, no two alike,
-    and p = (b + 1)/(m + 1) where b of the m drawn count. Asked for all the others, it counts all.
-    The same seed gives the same draw. Returns a `SplitTest`: p value, number of splits, exact.
+    more than 44 values): p is the share that counts, the split seen among them. Otherwise
+    ``permutations`` of the other splits are drawn, no two alike, and p = (b + 1)/(m + 1) where b of
+    the m drawn count. Asked for all the others, it counts all. The same seed gives the same draw.
+    Returns a `SplitTest`: p value, number of splits, exact.
 
     Raises ``ValueError`` where a value is NaN or infinite, ``size`` leaves either part empty, or an
     option is out of range.

@@ -199,8 +199,6 @@ def evaluate(
     Raises ``TypeError`` for another type of task, ``ValueError`` where the texts, vectors or
     judgements are at fault (see the functions above).
     """
-    from importlib.metadata import PackageNotFoundError, version
-
     measure = _MEASURES.get(_kind(task))
     if measure is None:
         raise TypeError(
@@ -212,7 +210,7 @@ def evaluate(
     from course_utils.encoding import as_embedder, encode
 
     if name is None:
-        name = _embedder_name(model)
+        name = embedder_name(model)
     if callable(model) and not hasattr(model, "encode"):
         model = as_embedder(model, getattr(model, "fingerprint", None))
 
@@ -227,12 +225,6 @@ def evaluate(
         )
 
     scores, repeats = measure(vectors, task, k, seed)
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return Evaluation(
         task=task.name,
         kind=_kind(task),
@@ -241,7 +233,7 @@ def evaluate(
         fingerprint=fingerprint_or_none(model),
         repeats=repeats,
         content=_content(task),
-        versions=versions,
+        versions=package_versions(_PACKAGES),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -307,7 +299,21 @@ def _content(task):
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _embedder_name(model):
+def package_versions(packages):
+    """Return the installed version of each of the packages that is there, as a dict."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def embedder_name(model):
+    """Return what tables call an embedder: its own name, or that of its folder or package."""
     card = getattr(model, "model_card_data", None)
     folder = (
         str(getattr(model, "name_or_path", None) or "").replace("\\", "/").rstrip("/").split("/")

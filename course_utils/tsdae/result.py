@@ -168,9 +168,9 @@ class TSDAEResult:
 
 def adapted_name(model):
     """Return what tables call the model that is made of this one."""
-    from course_utils.metrics.evaluation import _embedder_name
+    from course_utils.metrics.evaluation import embedder_name
 
-    return _embedder_name(model) + _SUFFIX
+    return embedder_name(model) + _SUFFIX
 
 
 _SUFFIX = " (adapted)"
