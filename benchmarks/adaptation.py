@@ -79,7 +79,7 @@ def _domain(task, pairs, sentences=(), *, dev=200, test=(800,), corpus=4000, hid
     questions of the parts ``hide`` ("dev", "test") are left out. The dev task, scored again and again,
     searches fewer documents.
     """
-    from course_utils.tsdae import drop_questions
+    from course_utils.adaptation import drop_questions
 
     # The rest serves, with the dev part, to choose the options of methods: in medical, 586 in all.
     parts = dict(zip(("dev", "test"), task.split(dev, *test), strict=False))
@@ -96,9 +96,9 @@ def medical(hide=()):
 
     Pairs are terms with the first sentences of their definitions; all their sentences are the texts.
     """
+    from course_utils.adaptation import drop_questions
     from course_utils.data import load_medical_definitions, load_task
     from course_utils.data.sentences import split_sentences
-    from course_utils.tsdae import drop_questions
 
     split = {
         term: (name, split_sentences(text))
@@ -113,8 +113,8 @@ def medical(hide=()):
 
 def medical_confirmed():
     """The same training, judged by near synonyms, on which no two choices of options were compared."""
+    from course_utils.adaptation import drop_questions
     from course_utils.data import load_task
-    from course_utils.tsdae import drop_questions
 
     domain, test = medical(), load_task("medical/near-synonym").sample(corpus=4000)
     clean = (drop_questions(texts, test) for texts in (domain.sentences, domain.pairs))
@@ -176,9 +176,9 @@ def train(model, method, domain, seed, folder):
 
     Stages that methods share are trained once: the folder keeps the last checkpoint of each.
     """
+    from course_utils.adaptation import TSDAEConfig, train_tsdae
     from course_utils.data import load_texts
-    from course_utils.encoding import fingerprint
-    from course_utils.tsdae import TSDAEConfig, train_tsdae
+    from course_utils.encoding.encode import fingerprint
 
     seconds = 0.0
     for start, changes, number in METHODS[method]:
@@ -201,7 +201,7 @@ def measure(domain_name, model_name, method, seed, folder):
     import torch
 
     from course_utils import EmbeddingCache, compare, evaluate, load_model, load_task
-    from course_utils.tsdae.evidence import GENERAL
+    from course_utils.adaptation.evidence import GENERAL
 
     domain, model = DOMAINS[domain_name](), load_model(model_name)
     adapted, seconds = train(model, method, domain, seed, folder)
@@ -243,7 +243,7 @@ def filled():
 
 def fill(folder, **wanted):
     """Measure the empty cells that match, and keep each as soon as it is there."""
-    from course_utils.models import find_model
+    from course_utils.models.loading import find_model
 
     for cell in cells():
         asked = all(want in (None, part) for want, part in zip(wanted.values(), cell, strict=True))
@@ -260,7 +260,7 @@ def fill(folder, **wanted):
 
 def print_table():
     """Every row there is to fill, the empty ones as empty."""
-    from course_utils.tsdae.evidence import GENERAL, evidence_table, load_evidence
+    from course_utils.adaptation.evidence import GENERAL, evidence_table, load_evidence
 
     measured = load_evidence(RESULTS) if RESULTS.exists() else ()
     rows = dict.fromkeys(cell[:3] for cell in cells())

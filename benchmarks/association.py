@@ -133,7 +133,7 @@ def measure_wefe(sets, permutations, python):
 
 
 def main():
-    from course_utils.bias.association import association, weat
+    from course_utils.bias.associations import association, weat
 
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--repeats", type=int, default=20)

@@ -65,7 +65,7 @@ def main():
     import torch
 
     from course_utils import EmbeddingCache, encode, load_model
-    from course_utils.encoding import fingerprint
+    from course_utils.encoding.encode import fingerprint
 
     warnings.simplefilter("ignore", UserWarning)  # many docstrings are over the limit
     model = load_model(device="cpu")

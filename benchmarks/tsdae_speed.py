@@ -44,10 +44,10 @@ def worker(way, steps, folder, pipe):
     from transformers.utils import logging
 
     from course_utils import load_model
+    from course_utils.adaptation.batches import Batches
+    from course_utils.adaptation.decoder import make_decoder, sentence_vector
+    from course_utils.adaptation.noise import add_noise
     from course_utils.data import load_texts
-    from course_utils.tsdae.batches import Batches
-    from course_utils.tsdae.decoder import make_decoder, sentence_vector
-    from course_utils.tsdae.noise import add_noise
 
     warnings.simplefilter("ignore")
     logging.set_verbosity_error()

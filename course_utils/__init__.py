@@ -4,9 +4,7 @@ Names are imported when they are first used, so ``import course_utils`` itself i
 and pulls in neither torch nor matplotlib.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 
 __version__ = "0.1.0"
 
@@ -15,10 +13,10 @@ _HOME = {
     "MODELS": "models",
     "load_task": "data",
     "encode": "encoding",
-    "EmbeddingCache": "cache",
-    "search": "search",
-    "build_index": "search",
-    "rerank": "reranking",
+    "EmbeddingCache": "encoding",
+    "search": "retrieval",
+    "build_index": "retrieval",
+    "rerank": "retrieval",
     "evaluate": "metrics",
     "compare": "metrics",
 }
@@ -35,19 +33,3 @@ def __getattr__(name):
 
 def __dir__():
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """Keeps ``course_utils.search`` the function once the module of that name is imported.
-
-    Importing a submodule sets it as an attribute of its package, which would otherwise make
-    ``from course_utils import search`` depend on what was imported before.
-    """
-
-    def __setattr__(self, name, value):
-        if name == "search" and isinstance(value, ModuleType):
-            value = value.search
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

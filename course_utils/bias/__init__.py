@@ -7,9 +7,7 @@ what is left, and the audit runs all of it on a model and writes the report.
 Names are imported when they are first used, so ``import course_utils.bias`` is quick.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 
 _HOME = {
     "STIMULI": "stimuli",
@@ -27,19 +25,19 @@ _HOME = {
     "load_cvs": "stimuli",
     "load_adverts": "stimuli",
     "load_relevant": "stimuli",
-    "association": "association",
-    "weat": "association",
-    "WeatResult": "association",
-    "effect_size_interval": "association",
-    "seat": "association",
-    "single_weat": "association",
-    "relative_norm_distance": "association",
-    "direct_bias": "association",
-    "bias_direction": "association",
-    "nearer": "association",
-    "template_vectors": "association",
-    "word_vectors": "word_vectors",
-    "WordVectors": "word_vectors",
+    "association": "associations",
+    "weat": "associations",
+    "WeatResult": "associations",
+    "effect_size_interval": "associations",
+    "seat": "associations",
+    "single_weat": "associations",
+    "relative_norm_distance": "associations",
+    "direct_bias": "associations",
+    "bias_direction": "associations",
+    "nearer": "associations",
+    "template_vectors": "associations",
+    "word_vectors": "glove",
+    "WordVectors": "glove",
     "counterfactual_retrieval": "consequences",
     "LinearEraser": "mitigation",
     "hard_debias": "mitigation",
@@ -51,8 +49,8 @@ _HOME = {
     "mentioned": "augmentation",
     "probe": "probes",
     "judge": "probes",
-    "audit": "audit",
-    "Audit": "audit",
+    "audit": "auditing.audits",
+    "Audit": "auditing.audits",
 }
 __all__ = [*_HOME]
 
@@ -67,19 +65,3 @@ def __getattr__(name):
 
 def __dir__():
     return sorted(__all__)
-
-
-class _Room(ModuleType):
-    """Keeps ``association``, ``audit`` and ``word_vectors`` the functions once their modules are imported.
-
-    Importing a submodule sets it as an attribute of its package, which would otherwise make
-    ``from course_utils.bias import audit`` depend on what was imported before.
-    """
-
-    def __setattr__(self, name, value):
-        if name in _HOME and isinstance(value, ModuleType):
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Room

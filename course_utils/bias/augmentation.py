@@ -1,7 +1,7 @@
 """Training texts with both sides of a pair in them: swapped copies, or samples of equal size.
 
 What a model has seen as often of a woman as of a man it has no reason to keep for one of them. Both
-ways change the texts that `course_utils.tsdae` adapts a model to, and leave the model alone.
+ways change the texts that ``course_utils.adaptation`` adapts a model to, and leave the model alone.
 """
 
 import re
@@ -97,9 +97,9 @@ def balanced(texts, groups, *, seed=0):
 def mentioned(texts, pairs, *, names=()):
     """Return which side of ``pairs`` each text mentions: ``"first"``, ``"second"`` or None.
 
-    None where neither is mentioned, or both as often. A list for `balanced`. A word that stands on
+    None where neither is mentioned, or both as often. A list for ``balanced``. A word that stands on
     both sides (*her* and *his* in a list may) counts for neither. Raises as
-    `counterfactual_augmentation`.
+    ``counterfactual_augmentation``.
 
     >>> mentioned(["He came.", "She and he came.", "It rains."], [("he", "she")])
     ['first', None, None]

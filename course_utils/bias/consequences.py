@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from course_utils.encoding import encode
+from course_utils.encoding.encode import encode
 from course_utils.metrics import bootstrap_interval
 
 _PLACE = "{name}"
@@ -44,7 +44,7 @@ class CounterfactualRetrieval:
 def counterfactual_retrieval(
     model, cvs, adverts, names, *, k=10, permutations=9999, seed=0, cache=None
 ):
-    """Return how scores, ranks and attention change with the name on a CV: `CounterfactualRetrieval`.
+    """Return how scores, ranks and attention change with the name on a CV: ``CounterfactualRetrieval``.
 
     ``cvs`` maps an id to a text that holds ``{name}`` (any number of times), ``adverts`` an id to
     the text that is searched with, ``names`` a group to its list of names. Every CV is written once
@@ -74,7 +74,7 @@ def counterfactual_retrieval(
     Source: counterfactual names after Bertrand & Mullainathan 2004; exposure Singh & Joachims 2018,
     section 3.2, with the discount of DCG.
 
-    >>> from course_utils.encoding import as_embedder
+    >>> from course_utils.encoding.encode import as_embedder
     >>> def embed(texts):  # a model that looks at two words, and prefers one name
     ...     return [["cook" in t, "drive" in t, 0.2 * ("Ann" in t)] for t in texts]
     >>> found = counterfactual_retrieval(

@@ -1,6 +1,6 @@
 """Where words lie relative to groups: along a direction, and between two group means.
 
-Word by word and without a test; `association` asks whether a difference could be chance.
+Word by word and without a test; ``association`` asks whether a difference could be chance.
 """
 
 from typing import NamedTuple
@@ -91,7 +91,7 @@ def bias_direction(pairs):
     ``pairs`` has shape (n, 2, d): the vectors of *he* and *she*, of *man* and *woman*, and so on;
     each is scaled to length 1. Around the middle of its pair, each vector points away from its
     partner; the direction is the first principal component of those. It points from the second of
-    a pair to the first, on the whole. Returns a `BiasDirection`: ``direction``, (d,) of length 1,
+    a pair to the first, on the whole. Returns a ``BiasDirection``: ``direction``, (d,) of length 1,
     and ``explained``, from 1/min(n, d) to 1: the share of the pairs' squared differences that lies
     along it. A share not far above that of random pairs says that the pairs do not differ in one
     way. One pair gives its own difference, and a share of 1 that says nothing.
@@ -133,7 +133,7 @@ def direct_bias(words, direction, *, c=1):
     """Return the mean of \\|cos(word, direction)\\|^c: how far words lie along a direction.
 
     ``words`` (n, d) are the vectors of words that should be neutral, ``direction`` (d,) is, say,
-    that of `bias_direction`. 0 where every word is at right angles to it, 1 where all lie on it.
+    that of ``bias_direction``. 0 where every word is at right angles to it, 1 where all lie on it.
     ``c`` says how strict to be: 1 counts every cosine as it is; below 1, small ones count more.
     Two random vectors of d numbers already have a mean \\|cos\\| of about 0.8/√d (0.04 for d = 384):
     compare with that, not with 0.

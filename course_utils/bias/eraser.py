@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from course_utils.index_kinds import as_matrix
+from course_utils.retrieval.kinds import as_matrix
 
 _FORMAT = "course-utils linear eraser 1"
 _WEIGHTS, _FACTS = "eraser.safetensors", "eraser.json"
@@ -28,8 +28,8 @@ class LinearEraser:
 
     ``matrix`` has shape (d, d), ``bias`` (d,); both become read-only float64 arrays. ``method``
     says how it was found, ``details`` what happened on the way (plain values). ``fitted_on`` holds
-    the fingerprints of the words it was fitted on, see `check_unseen`. ``strength`` runs from 0,
-    the identity, to 1, the whole map; see `at`.
+    the fingerprints of the words it was fitted on, see ``check_unseen``. ``strength`` runs from 0,
+    the identity, to 1, the whole map; see ``at``.
 
     It belongs to the model whose vectors it was fitted on; vectors of another model that happen to
     have d dimensions too would be spoilt without an error.
@@ -109,7 +109,7 @@ class LinearEraser:
     def transform(self, matrix, *, normalize_embeddings=True):
         """Return the vectors ``matrix`` (n, d) with the concept erased, float32.
 
-        Rows are scaled to length 1 again, as `encode` gives them, unless ``normalize_embeddings``
+        Rows are scaled to length 1 again, as ``encode`` gives them, unless ``normalize_embeddings``
         is False; a row of which nothing is left stays zero. On ``encode(model, texts)`` this is
         what ``encode(eraser.attach(model), texts)`` gives.
 
@@ -225,7 +225,7 @@ class LinearEraser:
 
     @classmethod
     def load(cls, folder):
-        """Return the eraser that `save` wrote; no code is run.
+        """Return the eraser that ``save`` wrote; no code is run.
 
         Raises ``FileNotFoundError`` where there is none, ``ValueError`` for another format.
         """
@@ -259,7 +259,7 @@ def orthonormal(directions):
 
 
 def text_fingerprint(text):
-    """Return what `LinearEraser.fitted_on` keeps of a text: a hash, blind to case and outer space.
+    """Return what ``LinearEraser.fitted_on`` keeps of a text: a hash, blind to case and outer space.
 
     >>> text_fingerprint(" She ") == text_fingerprint("she")
     True

@@ -10,7 +10,7 @@ import numpy as np
 
 from course_utils.bias.directions import unit_rows
 from course_utils.bias.stimuli import fill
-from course_utils.encoding import encode
+from course_utils.encoding.encode import encode
 from course_utils.metrics import bootstrap_interval
 
 
@@ -42,10 +42,10 @@ def template_vectors(model, words, templates, *, cache=None):
     Each word is put into each of the ``templates`` (texts with one ``{}``), the sentences encoded,
     and their vectors, of length 1 each, averaged: what a template adds to all words alike remains,
     what it adds to one word counts one part in as many as there are templates. ``cache`` is as in
-    `course_utils.encode`. Raises ``ValueError`` for a template without exactly one ``{}`` or given
+    ``course_utils.encode``. Raises ``ValueError`` for a template without exactly one ``{}`` or given
     twice, no words, and what ``encode`` raises.
 
-    >>> from course_utils.encoding import as_embedder
+    >>> from course_utils.encoding.encode import as_embedder
     >>> letters = as_embedder(lambda texts: [[text.count("a"), text.count("t")] for text in texts])
     >>> template_vectors(letters, ["a", "t"], ["so {}", "is {}"])
     array([[1., 0.],
@@ -60,14 +60,14 @@ def nearer(model, word, to, than, *, templates, confidence=0.95, seed=0, cache=N
     *Is doctor nearer to man than to woman?* is ``nearer(model, "doctor", "man", "woman", ...)``. In
     each of the ``templates`` (two or more texts with one ``{}``) all three words are put and
     encoded; the template's difference is cos(word, to) − cos(word, than). The interval is
-    `bootstrap_interval` over the templates: how far other frames of this kind might have moved the
-    mean. It says nothing of other words (`weat` does), and from fewer than ten or so templates it
-    is too narrow. Returns a `Nearer`.
+    ``bootstrap_interval`` over the templates: how far other frames of this kind might have moved the
+    mean. It says nothing of other words (``weat`` does), and from fewer than ten or so templates it
+    is too narrow. Returns a ``Nearer``.
 
     Raises ``ValueError`` for fewer than two templates, one given twice or without exactly one
     ``{}``, words that are not three different ones, and what ``encode`` raises.
 
-    >>> from course_utils.encoding import as_embedder
+    >>> from course_utils.encoding.encode import as_embedder
     >>> letters = as_embedder(lambda texts: [[text.count("a"), text.count("t")] for text in texts])
     >>> nearer(letters, "aat", "aa", "t", templates=["so {}", "is {}"]).answer
     'yes'

@@ -1,8 +1,8 @@
-"""Four ways to take an attribute out of vectors, each a `LinearEraser`.
+"""Four ways to take an attribute out of vectors, each a ``LinearEraser``.
 
 All of them remove what a linear model can see, and no more. Groups that a curved boundary can tell
 apart afterwards are told apart still (Gonen & Goldberg 2019), so judge an eraser with
-`course_utils.bias.probes.judge`, on words that it has not seen, and look at what it costs.
+``course_utils.bias.probes.judge``, on words that it has not seen, and look at what it costs.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def hard_debias(sets, *, components=1, texts=None):
     so that the eraser knows what it may not be judged on.
 
     Bolukbasi et al. neutralise only words that should be neutral and treat the others with
-    `equalise`; in a sentence encoder nobody knows which sentences those are, so the map applies to
+    ``equalise``; in a sentence encoder nobody knows which sentences those are, so the map applies to
     all.
 
     Raises ``ValueError`` for no set, a set of one, NaN, a zero vector, sets without any difference
@@ -133,13 +133,13 @@ def inlp(
     many more words than there are dimensions, or it removes what happens to tell these ones apart.
 
     How many rounds: a share ``held_out`` of the words (or pairs) is put aside, and before each round
-    a fresh linear `probe` is fitted on the others and tried on those. It ends when that probe is
+    a fresh linear ``probe`` is fitted on the others and tried on those. It ends when that probe is
     right at most ``margin`` more often than chance, at ``max_rank`` directions (a tenth of d unless
     given: rounds without end would leave nothing), or when the classifier has no direction left.
     As many rounds are then made on all words. ``details`` tells the probe's accuracy before each
     round and why it ended.
 
-    ``start`` is an eraser to go on from, `hard_debias` of the same pairs say: its directions are
+    ``start`` is an eraser to go on from, ``hard_debias`` of the same pairs say: its directions are
     removed too and count towards ``max_rank``.
 
     The words put aside chose when to stop, so they count as fitted on.
@@ -223,7 +223,7 @@ def leace(matrix, labels, *, texts=None):
     one. The covariance is shrunk, so it can be fitted on fewer words than dimensions; other words
     then keep some of the difference. The map is oblique: it moves along the difference of the
     means by what a classifier says, so neutral words may come to lie further along that difference
-    than before. Where their direct bias counts, use `inlp` or `hard_debias`.
+    than before. Where their direct bias counts, use ``inlp`` or ``hard_debias``.
 
     Through the package concept-erasure (MIT). Its ``constrain_cov_trace`` is off: it mixes in
     another projection, after which the groups' means differ again.

@@ -55,7 +55,7 @@ def split_test(
     more than 44 values): p is the share that counts, the split seen among them. Otherwise
     ``permutations`` of the other splits are drawn, no two alike, and p = (b + 1)/(m + 1) where b of
     the m drawn count. Asked for all the others, it counts all. The same seed gives the same draw.
-    Returns a `SplitTest`: p value, number of splits, exact.
+    Returns a ``SplitTest``: p value, number of splits, exact.
 
     Raises ``ValueError`` where a value is NaN or infinite, ``size`` leaves either part empty, or an
     option is out of range.

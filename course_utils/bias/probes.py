@@ -10,8 +10,8 @@ from numbers import Integral
 
 import numpy as np
 
-from course_utils.index_kinds import as_matrix
 from course_utils.metrics import bootstrap_interval
+from course_utils.retrieval.kinds import as_matrix
 
 KINDS = ("linear", "non-linear")
 _ROUNDING = 1e-6  # of the largest spread of a column: less than this float32 cannot carry
@@ -108,7 +108,7 @@ def judge(eraser, matrix, labels, *, texts, pairs=None, folds=5, seed=0):
 
     ``matrix`` (n, d) are a model's vectors, ``labels`` one group a row, ``texts`` the word that
     each row stands for; the eraser must have seen none of them. The index is (kind, when): both
-    kinds of `probe`, "before" on ``matrix`` and "after" on ``eraser.transform(matrix)``. Each row
+    kinds of ``probe``, "before" on ``matrix`` and "after" on ``eraser.transform(matrix)``. Each row
     is tried once, by a probe fitted on other words (cross-validation over words, ``folds`` parts);
     the columns are accuracy, its interval (whole words redrawn), chance, balanced accuracy and n.
 
@@ -117,7 +117,7 @@ def judge(eraser, matrix, labels, *, texts, pairs=None, folds=5, seed=0):
     accuracy falls below chance for a reason that is no mitigation.
 
     Raises ``ValueError`` for a word that the eraser was fitted on, an eraser that does not know,
-    fewer than ``folds`` words a class, and as `probe`.
+    fewer than ``folds`` words a class, and as ``probe``.
     """
     import pandas as pd
 

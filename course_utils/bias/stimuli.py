@@ -331,7 +331,7 @@ def _sentence(template, word) -> str:
 
 
 def _starts_with_vowel(word) -> bool:
-    """Whether the word is said with a vowel first; abbreviations are spelt out, letter by letter."""
+    """Return whether the word is said with a vowel first; abbreviations are spelt out, letter by letter."""
     first = word.split()[0]
     if first.isupper() and len(first) > 1:
         return first[0] in _LETTERS_WITH_VOWEL

@@ -6,7 +6,13 @@
 from importlib import import_module
 from pathlib import Path
 
-from .tasks import AssociationTest, ClusteringTask, RetrievalTask, SimilarityTask, Source
+from course_utils.data.tasks import (
+    AssociationTest,
+    ClusteringTask,
+    RetrievalTask,
+    SimilarityTask,
+    Source,
+)
 
 __all__ = [
     "TASKS",
@@ -67,7 +73,7 @@ _HOME = {
 
 
 def load_task(name_or_path, **options):
-    """The task of that name (see ``TASKS``), or the one in a file, folder or hub repository.
+    """Return the task of that name (see ``TASKS``), or the one in a file, folder or hub repository.
 
     A path is a BEIR folder or a .csv, .tsv, .jsonl or .txt file (see ``files.load_file``);
     ``hub:<owner>/<set>`` is a data set on a hub (see ``hub.load_hub``). ``options`` go to the
@@ -91,7 +97,7 @@ def load_task(name_or_path, **options):
 
 
 def load_texts(name_or_path) -> list[str]:
-    """A list of texts without judgements: domain text to adapt a model to.
+    """Return a list of texts without judgements: domain text to adapt a model to.
 
     ``"medical"`` gives the definitions of clinical terms, ``"legal"`` the sentences of
     licences, ``"python-docs"`` the sentences of the documentation, ``"company-wiki"`` those of

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .packages import INSTALL_COURSE, check_counts, course_folder
-from .sentences import split_sentences
-from .tasks import RetrievalTask, Source
+from course_utils.data.packages import INSTALL_COURSE, check_counts, course_folder
+from course_utils.data.sentences import split_sentences
+from course_utils.data.tasks import RetrievalTask, Source
 
 _COUNTS = {"pages": 182, "sentences": 2663, "questions": 357, "judgements": 477}
 _CITATION = (
@@ -35,7 +35,7 @@ class Page:
 
 
 def load_wiki_pages() -> list[Page]:
-    """Every page of the wiki, in the order in which it was written.
+    """Return every page of the wiki, in the order in which it was written.
 
     Raises FileNotFoundError when the files are neither in the repository nor in the installed
     package; ValueError, with file and line, for a line that is no page, an id that occurs
@@ -51,7 +51,7 @@ def load_wiki_pages() -> list[Page]:
 
 
 def load_questions() -> RetrievalTask:
-    """The task ``company-wiki``: from a new colleague's question to the pages that answer it.
+    """Return the task ``company-wiki``: from a new colleague's question to the pages that answer it.
 
     A document is a page's title, a blank line and its text. Grade 2 means that the page answers
     the question, grade 1 that it helps. Pages hold up to about 300 tokens; a model that reads 256
@@ -86,7 +86,7 @@ def load_questions() -> RetrievalTask:
 
 
 def load_sentences() -> list[str]:
-    """The different sentences of the pages, of four words or more, in the order of the wiki.
+    """Return the different sentences of the pages, of four words or more, in the order of the wiki.
 
     Titles are left out, and the asterisks and backticks around emphasised words and commands.
     Raises like ``load_wiki_pages``.
@@ -100,7 +100,7 @@ def load_sentences() -> list[str]:
 
 
 def wiki_folder() -> Path:
-    """Where the wiki's files lie. Raises FileNotFoundError."""
+    """Return where the wiki's files lie. Raises FileNotFoundError."""
     return course_folder("company_wiki", "pages.jsonl")
 
 

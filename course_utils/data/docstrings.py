@@ -9,7 +9,7 @@ import inspect
 import re
 from dataclasses import dataclass
 
-from .sentences import split_sentences
+from course_utils.data.sentences import split_sentences
 
 # Sections that show code, list names or cite papers rather than explain anything.
 _DROPPED = {
@@ -52,7 +52,7 @@ class Docstring:
 
 
 def parse_docstring(text: str) -> Docstring:
-    """The summary (the first sentence), the rest as plain running text, and *See Also*.
+    """Return the summary (the first sentence), the rest as plain running text, and *See Also*.
 
     Signature lines that C functions put first are skipped. The body leaves out code,
     formulas set on their own, *Examples*, *References*, *See Also*, lists of methods and
@@ -128,7 +128,7 @@ def _walk(lines: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _without_code(lines: list[str]) -> list[str]:
-    """The lines less interactive sessions: from ``>>>`` to the next blank line."""
+    """Return the lines less interactive sessions: from ``>>>`` to the next blank line."""
     kept, in_session = [], False
     for line in lines:
         in_session = line.strip().startswith(">>>") or (in_session and bool(line.strip()))
@@ -142,7 +142,7 @@ def _roles(line: str) -> list[str]:
 
 
 def _listed(line: str) -> list[str]:
-    """The names on one line of a numpydoc list: ``a, b : what they do``."""
+    """Return the names on one line of a numpydoc list: ``a, b : what they do``."""
     names = re.split(r"\s:\s|\s:$|:\s*$", line, maxsplit=1)[0]
     if ":" not in names and len(names.replace(",", " ").split()) > 1 and "," not in names:
         return []  # a sentence, not a list of names
@@ -150,7 +150,7 @@ def _listed(line: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """One paragraph without reStructuredText mark-up, on one line."""
+    """Return one paragraph without reStructuredText mark-up, on one line."""
     text = _ROLE.sub(lambda m: m[1].split("<")[0].strip().lstrip("~."), text)
     text = re.sub(r"`([^`<]*?)\s*<[^>`]*>`_{1,2}", r"\1", text)
     text = re.sub(r"\[\w+\]_", "", text)

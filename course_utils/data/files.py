@@ -19,8 +19,8 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from .sentences import split_sentences
-from .tasks import ClusteringTask, RetrievalTask, SimilarityTask, Source
+from course_utils.data.sentences import split_sentences
+from course_utils.data.tasks import ClusteringTask, RetrievalTask, SimilarityTask, Source
 
 _KINDS = {
     "similarity": ("sentence1", "sentence2", "score"),
@@ -31,7 +31,7 @@ Row = tuple[str, dict]  # ("file:line", fields)
 
 
 def load_file(path, *, split: str | None = None):
-    """The task in a BEIR folder or in a .csv, .tsv, .jsonl or .txt file.
+    """Return the task in a BEIR folder or in a .csv, .tsv, .jsonl or .txt file.
 
     In a file of retrieval judgements (``query``, ``document``, ``relevance``) each line is
     one judgement, grade 1 where there is no ``relevance``; the same text is the same query or
@@ -58,7 +58,7 @@ def load_file(path, *, split: str | None = None):
 
 
 def load_file_texts(path) -> list[str]:
-    """The texts in a file, in order: passages of a .txt, the ``text`` column of the others.
+    """Return the texts in a file, in order: passages of a .txt, the ``text`` column of the others.
 
     In plain text a blank line ends a passage; a file without blank lines between its texts
     holds one passage a line. Raises like ``load_file``.
@@ -71,7 +71,7 @@ def load_file_texts(path) -> list[str]:
 
 
 def load_beir(folder, *, split: str | None = None) -> RetrievalTask:
-    """The retrieval task in a folder of the form that the BEIR benchmark uses.
+    """Return the retrieval task in a folder of the form that the BEIR benchmark uses.
 
     ``corpus.jsonl`` (``_id``, ``text``, optionally ``title``, which is put before the text),
     ``queries.jsonl`` (``_id``, ``text``) and ``qrels/<split>.tsv`` (a header line, then query
@@ -173,7 +173,7 @@ def _passages(path) -> list[str]:
 
 
 def _kind_of(path) -> tuple[str, Iterator[Row]]:
-    """Which kind of task the fields of the first row make, and all rows."""
+    """Return which kind of task the fields of the first row make, and all rows."""
     rows = _rows(path)
     first = next(rows, None)
     if first is None:

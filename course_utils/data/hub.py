@@ -10,8 +10,8 @@ import os
 import threading
 from pathlib import Path
 
-from ..model_files import install_line
-from .tasks import ClusteringTask, RetrievalTask, SimilarityTask, Source
+from course_utils.data.tasks import ClusteringTask, RetrievalTask, SimilarityTask, Source
+from course_utils.models.files import install_line
 
 # The readers of plain tables. Others open archives, media or formats that hold objects.
 _SAFE_READERS = {"parquet", "csv", "json", "arrow"}
@@ -19,7 +19,7 @@ _PATIENCE_SECONDS = 4.0
 
 
 def load_hub(repository: str, *, split: str = "test", revision: str | None = None, cache=None):
-    """The task in a hub repository ``owner/set``, or in a local folder of the same form.
+    """Return the task in a hub repository ``owner/set``, or in a local folder of the same form.
 
     ``split`` chooses the judgements or rows; a configuration that has only one split is read
     whatever that is called. ``revision`` pins a version of the repository, and is recommended:
@@ -70,7 +70,7 @@ class _Reader:
             raise self._unreachable(error) from error
 
     def rows(self, configuration: str, split: str) -> tuple[list[dict], str]:
-        """All rows of a split, and what was read (configuration/split)."""
+        """Return all rows of a split, and what was read (configuration/split)."""
         try:
             builder = self.datasets.load_dataset_builder(
                 self.repository,
@@ -207,7 +207,7 @@ def _table_task(table, name, configuration, split):
 
 
 def _library():
-    """The ``datasets`` library, or ImportError with the line that installs it."""
+    """Return the ``datasets`` library, or ImportError with the line that installs it."""
     try:
         import datasets
     except ImportError:

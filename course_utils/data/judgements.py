@@ -8,9 +8,9 @@ from collections import Counter
 
 import numpy as np
 
-from .packages import check_counts, package_file, package_version
-from .sentences import split_sentences
-from .tasks import SimilarityTask, Source
+from course_utils.data.packages import check_counts, package_file, package_version
+from course_utils.data.sentences import split_sentences
+from course_utils.data.tasks import SimilarityTask, Source
 
 _INSTALL = "gensim>=4.4,<5"
 _SENTENCES = 3  # in a paragraph, so that a model seldom cuts it
@@ -27,7 +27,7 @@ _SHA256 = {
 
 
 def load_lee() -> SimilarityTask:
-    """The task ``lee``: how alike people found each of the 1,225 pairs of 50 news texts.
+    """Return the task ``lee``: how alike people found each of the 1,225 pairs of 50 news texts.
 
     The texts are of 45 to 126 words. A score is the mean of people's ratings from 1 (highly
     unrelated) to 5 (highly related), divided by 5. The file holds the upper triangle of a
@@ -59,7 +59,7 @@ def load_lee() -> SimilarityTask:
 
 
 def load_everyday() -> list[str]:
-    """The texts ``everyday``: 963 paragraphs of news and 1,392 single words, of no field in particular.
+    """Return the texts ``everyday``: 963 paragraphs of news and 1,392 single words, of no field in particular.
 
     The paragraphs, of three sentences, come from the 300 news texts of the Lee study that nobody
     judged; the words are those that occur in them five times or more. They serve to keep what a
@@ -84,7 +84,7 @@ def load_everyday() -> list[str]:
 
 
 def load_wordsim353() -> SimilarityTask:
-    """The task ``wordsim353``: how related people found 353 pairs of words, from 0 to 10.
+    """Return the task ``wordsim353``: how related people found 353 pairs of words, from 0 to 10.
 
     Relatedness counts here, not only likeness: *coffee* and *cup* go together. Two pairs
     (*money* with *cash* and with *bank*) are in the collection twice, in both orders; all rows
@@ -103,7 +103,7 @@ def load_wordsim353() -> SimilarityTask:
 
 
 def load_simlex999() -> SimilarityTask:
-    """The task ``simlex999``: how similar people found 999 pairs of words, from 0 to 10.
+    """Return the task ``simlex999``: how similar people found 999 pairs of words, from 0 to 10.
 
     Similarity proper, not relatedness: *old* and *new* score low.
 
@@ -132,7 +132,7 @@ def _load_words(name, file, number, scale, citation) -> SimilarityTask:
 
 
 def _read(file: str, encoding: str = "utf-8") -> list[str]:
-    """The lines of one of gensim's test files that are not blank."""
+    """Return the lines of one of gensim's test files that are not blank."""
     path = package_file("gensim", f"{_FOLDER}/{file}", install=_INSTALL, sha256=_SHA256[file])
     return [line for line in path.read_text(encoding=encoding).splitlines() if line.strip()]
 

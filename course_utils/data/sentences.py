@@ -10,7 +10,7 @@ _LAST_WORD = re.compile(r"([A-Za-z][A-Za-z.]*)\.$")
 
 
 def split_sentences(text: str, *, min_words: int = 1) -> list[str]:
-    """The sentences of ``text`` in order, with every run of white space made one space.
+    """Return the sentences of ``text`` in order, with every run of white space made one space.
 
     A sentence ends at ``.``, ``!`` or ``?`` followed by white space and a capital letter or a
     digit, unless the full stop belongs to a common abbreviation (*e.g.*, *Fig.*) or to a

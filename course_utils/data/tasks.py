@@ -101,7 +101,7 @@ class RetrievalTask(_OneLine):
             )
 
     def describe(self) -> str:
-        """One line: the task's name and how much it holds."""
+        """Return one line: the task's name and how much it holds."""
         judgements = sum(len(judged) for judged in self.qrels.values())
         return (
             f"RetrievalTask {self.name!r}: {_count(len(self.queries), 'query')}, "
@@ -110,7 +110,7 @@ class RetrievalTask(_OneLine):
         )
 
     def sample(self, queries=None, corpus=None, seed=0) -> "RetrievalTask":
-        """A smaller task: ``queries`` random queries among ``corpus`` documents.
+        """Return a smaller task: ``queries`` random queries among ``corpus`` documents.
 
         Every judged document of a kept query is kept; random other documents fill up to
         ``corpus``. ``None`` keeps all, and so does a number larger than what is there. With
@@ -229,7 +229,7 @@ class SimilarityTask(_OneLine):
         object.__setattr__(self, "pairs", [tuple(pair) for pair in self.pairs])
 
     def describe(self) -> str:
-        """One line: the task's name, how much it holds and the range of its scores."""
+        """Return one line: the task's name, how much it holds and the range of its scores."""
         scale = f" (scale: {self.scale})" if self.scale else ""
         return (
             f"SimilarityTask {self.name!r}: {_count(len(self.pairs), 'pair')}, "
@@ -269,14 +269,14 @@ class ClusteringTask(_OneLine):
             )
 
     def describe(self) -> str:
-        """One line: the task's name, how many texts and how many different labels."""
+        """Return one line: the task's name, how many texts and how many different labels."""
         return (
             f"ClusteringTask {self.name!r}: {_count(len(self.texts), 'text')}, "
             f"{_count(len(set(self.labels)), 'label')}"
         )
 
     def sample(self, texts=None, seed=0) -> "ClusteringTask":
-        """A smaller task: ``texts`` random texts with their labels, in the task's own order.
+        """Return a smaller task: ``texts`` random texts with their labels, in the task's own order.
 
         ``None`` keeps all, and so does a number larger than what is there. Raises ValueError
         below 1, or when the texts drawn share one label.
@@ -335,7 +335,7 @@ class AssociationTest(_OneLine):
                 )
 
     def describe(self) -> str:
-        """One line: the test's name and the size of each set."""
+        """Return one line: the test's name and the size of each set."""
         sizes = ", ".join(f"{side} {len(getattr(self, side))}" for side in "XYAB")
         return f"AssociationTest {self.name!r}: {sizes}"
 

@@ -1,4 +1,4 @@
-"""Exercises that answer back: `check` an answer and get a reason, ask for a `hint` when stuck.
+"""Exercises that answer back: ``check`` an answer and get a reason, ask for a ``hint`` when stuck.
 
 A check tries the learner's function on small cases, knows the usual slips by what they return, and
 never raises on account of an answer. The solutions stand folded in the lessons and in the tests.

@@ -23,7 +23,7 @@ class Exercise:
 
 
 class NotYetError(Exception):
-    """The reason why an answer does not hold yet; `check` turns it into its result."""
+    """The reason why an answer does not hold yet; ``check`` turns it into its result."""
 
 
 class NothingReturnedError(NotYetError):
@@ -31,7 +31,7 @@ class NothingReturnedError(NotYetError):
 
 
 class EndlessError(BaseException):
-    """Stops a loop that does not end; no `except Exception` of a learner's catches it."""
+    """Stops a loop that does not end; no ``except Exception`` of a learner's catches it."""
 
 
 def call(answer, *arguments, shown):
@@ -81,7 +81,7 @@ def _line_limit(answer):
 
 
 def _told(error, answer):
-    """The error's type and words, with the last line of the learner's own code on its way."""
+    """Return the error's type and words, with the last line of the learner's own code on its way."""
     code = getattr(answer, "__code__", None)
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if code and frame.filename == code.co_filename]

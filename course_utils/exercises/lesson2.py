@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from course_utils.exercises.answers import Exercise, NotYetError, call, compare, number, show
-from course_utils.exercises.deletion import check_delete_words
+from course_utils.exercises.lesson2_deletion import check_delete_words
 
 
 def _check_interpolate(answer):

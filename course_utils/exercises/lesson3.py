@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from course_utils.exercises.answers import Exercise, NotYetError, call, compare, number, show
-from course_utils.exercises.permutation import check_permutation_p
+from course_utils.exercises.lesson3_permutation import check_permutation_p
 
 
 def _value(answer, *arguments, shown):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from course_utils.exercises.answers import Exercise, NotYetError, call, compare, number, show
-from course_utils.exercises.partition import check_exact_p
+from course_utils.exercises.lesson4_partition import check_exact_p
 
 
 def _found(answer, arguments, shown):

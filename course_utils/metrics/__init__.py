@@ -1,9 +1,9 @@
 """Numbers that say how good vectors are, each with what it takes to trust it.
 
-Per-item scores first (`retrieval`, `similarity`, `clustering`), then how sure to be of their
-mean and of a difference (`significance`), of many differences (`multiple`), and with how many
-queries (`planning`); then all of it for any task (`evaluation`) and any two or more embedders
-(`comparison`).
+Per-item scores first (``retrieval``, ``similarity``, ``clustering``), then how sure to be of their
+mean and of a difference (``significance``), of many differences (``multiple``), and with how many
+queries (``planning``); then all of it for any task (``evaluation``) and any two or more embedders
+(``comparison``).
 """
 
 from course_utils.metrics.clustering import (

@@ -6,7 +6,7 @@ import numpy as np
 def silhouette(matrix, labels, *, metric="cosine"):
     """Return how well the labels separate the vectors, from -1 to 1: the mean silhouette.
 
-    ``matrix`` is (n, d), ``labels`` one per row. See `silhouette_samples` for the formula and the
+    ``matrix`` is (n, d), ``labels`` one per row. See ``silhouette_samples`` for the formula and the
     errors. Nothing here is random, so no seed is needed.
 
     >>> corners = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
@@ -93,9 +93,9 @@ def adjusted_rand(found, labels, *, seeds=range(10)):
 
     ``found`` is either a grouping, one name or number per text, or a matrix (n, d), which is first
     grouped by k-means, once for each of ``seeds``; the mean over seeds is returned, and
-    `kmeans_scores` shows them one by one. The index may fall below 0, down to -0.5.
+    ``kmeans_scores`` shows them one by one. The index may fall below 0, down to -0.5.
 
-    Raises ``ValueError`` when lengths differ, and for a matrix as `kmeans_scores` does.
+    Raises ``ValueError`` when lengths differ, and for a matrix as ``kmeans_scores`` does.
 
     Source: Hubert & Arabie 1985, *Comparing partitions*. Computed by ``sklearn.metrics.adjusted_rand_score``.
 
@@ -117,9 +117,9 @@ def v_measure(found, labels, *, seeds=range(10)):
     mixes labels), completeness the share of the groups' entropy that knowing the label removes (1
     if no label is spread over groups); this is their harmonic mean. Not adjusted for chance: it
     rises with the number of groups, even for random ones, so compare it only at one number of
-    groups, or use `adjusted_rand`. It is the same number as `nmi`, of which it is one reading.
+    groups, or use ``adjusted_rand``. It is the same number as ``nmi``, of which it is one reading.
 
-    ``found``, ``seeds`` and the errors are those of `adjusted_rand`.
+    ``found``, ``seeds`` and the errors are those of ``adjusted_rand``.
 
     Source: Rosenberg & Hirschberg 2007, section 2, with beta = 1. Computed by
     ``sklearn.metrics.v_measure_score``.
@@ -139,9 +139,9 @@ def nmi(found, labels, *, seeds=range(10)):
     """Return the normalised mutual information of a grouping and labels, 0 to 1.
 
     The mutual information over the arithmetic mean of the two entropies, which is exactly the
-    `v_measure`: one number under two names, so a table needs only one of them. Papers that divide
+    ``v_measure``: one number under two names, so a table needs only one of them. Papers that divide
     by the geometric mean or the larger entropy get other values; state which. Arguments and
-    errors are those of `adjusted_rand`.
+    errors are those of ``adjusted_rand``.
 
     Source: Vinh, Epps & Bailey 2010, *Information theoretic measures for clusterings comparison*,
     table 2 (NMI_sum). Computed by ``sklearn.metrics.normalized_mutual_info_score``.

@@ -38,7 +38,7 @@ class Comparison:
     """Two embedders on one task: ``table`` has one row per metric.
 
     - ``table``: the columns ``mean_a``, ``mean_b``, ``difference`` (b - a), ``low`` and ``high``
-      (its paired bootstrap interval), ``p_value`` (see `paired_test`), ``n`` and what it is
+      (its paired bootstrap interval), ``p_value`` (see ``paired_test``), ``n`` and what it is
       ``over``. For ``spearman`` the means are the two correlations.
     - ``confidence``: of the intervals.
     - ``fingerprints``, ``versions``: those of the two evaluations, under ``"a"`` and ``"b"``;
@@ -56,7 +56,7 @@ class Comparison:
     content: str = ""
 
     def worse_than(self, margin=0.0, *, metric=None):
-        """Return whether b is shown to be worse than a by more than ``margin``: a `Verdict`.
+        """Return whether b is shown to be worse than a by more than ``margin``: a ``Verdict``.
 
         True exactly when the interval of b - a ends below -margin (``high < -margin``). At 95 %
         that is a one-sided test at 0.025: a b that is exactly ``margin`` worse is stopped about one
@@ -65,7 +65,7 @@ class Comparison:
             assert not (verdict := compare(base, new).worse_than(0.01, metric="map")), verdict
 
         False means "not shown", never "as good": with few queries nothing is ever shown. To require
-        evidence *for* b, use `not_worse_than`. ``metric`` is a row of ``table``, and may be left
+        evidence *for* b, use ``not_worse_than``. ``metric`` is a row of ``table``, and may be left
         out where there is only one; ``margin`` is in its unit.
 
         Raises ``ValueError`` for a negative margin or an unknown or missing metric.
@@ -76,12 +76,12 @@ class Comparison:
         return self._verdict(holds, finding, margin, metric)
 
     def not_worse_than(self, margin, *, metric=None):
-        """Return whether b is shown to be at most ``margin`` worse than a: a `Verdict`.
+        """Return whether b is shown to be at most ``margin`` worse than a: a ``Verdict``.
 
         True exactly when the interval of b - a begins above -margin (``low > -margin``): the
         non-inferiority test. Here the burden of proof lies with b, so few queries make it fail;
-        `queries_needed` says how many will do. With margin 0 it asks whether b is better.
-        Arguments and errors are those of `worse_than`; both verdicts cannot be true at once, and
+        ``queries_needed`` says how many will do. With margin 0 it asks whether b is better.
+        Arguments and errors are those of ``worse_than``; both verdicts cannot be true at once, and
         where neither is, the data leave it open.
         """
         metric, row = self._row(margin, metric)
@@ -95,7 +95,7 @@ class Comparison:
 
     @classmethod
     def load(cls, path):
-        """Return the comparison that `save` wrote; errors are those of `Evaluation.load`."""
+        """Return the comparison that ``save`` wrote; errors are those of ``Evaluation.load``."""
         header, table = read_table(path, _FORMAT, _PLAIN)
         return cls(**header, table=table)
 
@@ -137,7 +137,7 @@ class Leaderboard:
       embedders share a letter exactly when that p value exceeds 1 - ``confidence``.
     - ``pairs``: one row per pair, the better one as b: ``a``, ``b``, ``difference`` (b - a),
       ``low`` and ``high`` (of this difference alone, not adjusted), ``p_value``, ``p_holm``, and
-      ``effect_size`` (see `PairedTest`; NaN for a correlation).
+      ``effect_size`` (see ``PairedTest``; NaN for a correlation).
     """
 
     task: str
@@ -161,13 +161,13 @@ class Leaderboard:
 
 
 def compare(a, b, *, confidence=0.95, clusters=None, seed=0):
-    """Return how evaluation ``b`` differs from evaluation ``a``, metric by metric: a `Comparison`.
+    """Return how evaluation ``b`` differs from evaluation ``a``, metric by metric: a ``Comparison``.
 
-    Means are compared item by item with `paired_test`, Spearman's correlation with
-    `paired_spearman_test`. For k-means, the paired items are the seeds, so that p value speaks of
+    Means are compared item by item with ``paired_test``, Spearman's correlation with
+    ``paired_spearman_test``. For k-means, the paired items are the seeds, so that p value speaks of
     the luck of the start and not of other texts. Several metrics are several tests: one of twenty
-    is "significant" at 0.05 by chance; `holm` adjusts for that. ``clusters`` is
-    ``{item: cluster}`` where items hang together, say from `query_clusters`.
+    is "significant" at 0.05 by chance; ``holm`` adjusts for that. ``clusters`` is
+    ``{item: cluster}`` where items hang together, say from ``query_clusters``.
 
     Raises ``ValueError`` when the two are not about the same task, the same items, the same texts
     and judgements, or the same metrics (the first difference is named), or ``clusters`` lacks an
@@ -206,16 +206,16 @@ def compare(a, b, *, confidence=0.95, clusters=None, seed=0):
 
 
 def compare_many(evaluations, metric=None, *, confidence=0.95, clusters=None, seed=0):
-    """Return several evaluations of one task as one ranked table: a `Leaderboard`.
+    """Return several evaluations of one task as one ranked table: a ``Leaderboard``.
 
-    Every pair is tested as in `compare` on ``metric``, which may be left out where there is only
-    one, and the p values are adjusted for their number with `holm`. The letters sum that up: two
+    Every pair is tested as in ``compare`` on ``metric``, which may be left out where there is only
+    one, and the p values are adjusted for their number with ``holm``. The letters sum that up: two
     embedders differ at the level 1 - ``confidence`` exactly when they share no letter (see
-    `letter_display`). Whether the intervals of two means overlap does not answer that question,
+    ``letter_display``). Whether the intervals of two means overlap does not answer that question,
     since both were measured on the same items.
 
     Raises ``ValueError`` when fewer than two evaluations are given, two carry one name, the metric
-    is unknown or missing, or as `compare` does.
+    is unknown or missing, or as ``compare`` does.
 
     >>> import pandas as pd
     >>> from course_utils.metrics import Evaluation
@@ -290,7 +290,7 @@ def _comparable(evaluation):
 
 
 def _tested(a, b, metric, *, confidence, clusters, seed):
-    """Return (value of a, value of b, `PairedTest`, over what) for one metric."""
+    """Return (value of a, value of b, ``PairedTest``, over what) for one metric."""
     labels = a.cluster_labels(clusters)
     if metric == "spearman" and a.kind == "similarity":
         human = a.scores["human"]

@@ -32,7 +32,7 @@ class Drift:
 
 
 def drift(reference, today, *, permutations=999, seed=0):
-    """Return whether today's vectors are drawn from elsewhere than the reference: a `Drift`.
+    """Return whether today's vectors are drawn from elsewhere than the reference: a ``Drift``.
 
     ``reference`` (n, d) and ``today`` (m, d) are vectors of the queries tested on and of new ones,
     encoded alike. With X, X' drawn from the one and Y, Y' from the other, the statistic is

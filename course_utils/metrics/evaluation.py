@@ -1,6 +1,6 @@
 """Evaluate any embedder on any task, one score per item.
 
-An `Evaluation` never holds only a mean. With the score of every query, pair or text kept, an
+An ``Evaluation`` never holds only a mean. With the score of every query, pair or text kept, an
 interval or a paired test is always one call away, today or from a file saved last month.
 """
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from course_utils.fingerprints import fingerprint_or_none
 from course_utils.metrics.clustering import kmeans_scores, silhouette_samples
 from course_utils.metrics.records import from_records, read_table, to_records, write_table
 from course_utils.metrics.retrieval import retrieval_scores_from_vectors
 from course_utils.metrics.significance import Interval, bootstrap_interval
 from course_utils.metrics.similarity import spearman, spearman_interval
+from course_utils.models.fingerprints import fingerprint_or_none
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,10 +37,10 @@ class Evaluation:
     - ``task``, ``kind``: the task's name; ``"retrieval"``, ``"similarity"`` or ``"clustering"``.
     - ``embedder``, ``fingerprint``: its name; the hash of all that shapes its vectors, or None.
     - ``scores``: a DataFrame with one row per item. Retrieval: one row per query, the columns of
-      `retrieval_scores`. Similarity: one row per pair, ``human`` and ``cosine``. Clustering: one
+      ``retrieval_scores``. Similarity: one row per pair, ``human`` and ``cosine``. Clustering: one
       row per text, ``label`` and ``silhouette``.
-    - ``repeats``: for clustering, one row per k-means seed (see `kmeans_scores`); else None.
-    - ``content``: a hash of the task's texts and judgements, by which `compare` knows that two
+    - ``repeats``: for clustering, one row per k-means seed (see ``kmeans_scores``); else None.
+    - ``content``: a hash of the task's texts and judgements, by which ``compare`` knows that two
       tasks of one name are the same; "" if unknown.
     - ``versions``, ``date``: of the packages that took part; when, in UTC.
 
@@ -84,7 +84,7 @@ class Evaluation:
 
         ``low`` and ``high`` bound the mean by a bootstrap over the ``n`` items that ``over`` names:
         queries, pairs, texts, or k-means seeds; ``method`` and ``clusters``, here
-        ``{item: cluster}``, are those of `bootstrap_interval`. For ``spearman``, which is no mean,
+        ``{item: cluster}``, are those of ``bootstrap_interval``. For ``spearman``, which is no mean,
         they bound the correlation itself, by percentiles. An interval over seeds says how far
         k-means wanders, not how other texts would have scored. With a single item they are NaN.
 
@@ -152,7 +152,7 @@ class Evaluation:
 
     @classmethod
     def load(cls, path):
-        """Return the evaluation that `save` wrote to ``path``.
+        """Return the evaluation that ``save`` wrote to ``path``.
 
         Raises ``ValueError``, naming file and line, for a line that is no JSON, another format, a
         first line that lacks a field, or a file that lacks rows.
@@ -180,16 +180,16 @@ class Evaluation:
 def evaluate(
     model, task, *, k=10, cache=None, batch_size=32, seed=0, name=None, show_progress_bar=None
 ):
-    """Return what ``model`` scores on ``task``, item by item: an `Evaluation`.
+    """Return what ``model`` scores on ``task``, item by item: an ``Evaluation``.
 
     ``model`` is anything with ``encode(list[str]) -> (n, d)``: a SentenceTransformer, the client of
     a remote service; or a function that takes the list itself. Texts are encoded by
-    `course_utils.encoding.encode` with unit rows (``cache``, ``batch_size`` and
+    ``course_utils.encoding.encode.encode`` with unit rows (``cache``, ``batch_size`` and
     ``show_progress_bar`` are passed on), so the score of two texts is their cosine. ``task``
     decides what is measured:
 
     - ``RetrievalTask``: every document is ranked for every query; ``mrr@k``, ``recall@k``, ``map``
-      and ``ndcg@k``, by the rules of `retrieval_scores`;
+      and ``ndcg@k``, by the rules of ``retrieval_scores``;
     - ``SimilarityTask``: Spearman's correlation of the cosines with people's scores;
     - ``ClusteringTask``: the silhouette of each text, and how well k-means finds the labels, from
       ten starts, the seeds ``seed`` .. ``seed`` + 9.
@@ -207,7 +207,7 @@ def evaluate(
         )
     from datetime import UTC, datetime
 
-    from course_utils.encoding import as_embedder, encode
+    from course_utils.encoding.encode import as_embedder, encode
 
     if name is None:
         name = embedder_name(model)

@@ -79,7 +79,7 @@ class Agreement:
 
 
 def append_judgement(path, judgement):
-    """Add one `Judgement` to the file as a line of JSON; on return it is on the disk.
+    """Add one ``Judgement`` to the file as a line of JSON; on return it is on the disk.
 
     The line goes out in one write, followed by fsync; if not all of it could be written, the file
     is cut back to its old length. A line torn by an earlier crash is removed first, with a
@@ -108,7 +108,7 @@ def append_judgement(path, judgement):
 
 
 def read_judgements(path):
-    """Return the list of `Judgement` in a file, in the order they were made.
+    """Return the list of ``Judgement`` in a file, in the order they were made.
 
     A last line without a line end that is no JSON was torn by a crash; it is left out with a
     ``UserWarning``. A file with nothing in it gives an empty list.
@@ -139,9 +139,9 @@ def read_judgements(path):
 
 
 def preference(judgements, *, confidence=0.95):
-    """Return which system was preferred, and how sure to be of it: a `Preference`.
+    """Return which system was preferred, and how sure to be of it: a ``Preference``.
 
-    ``judgements`` is a list of `Judgement`. The unit is the item: where one judge judged an item
+    ``judgements`` is a list of ``Judgement``. The unit is the item: where one judge judged an item
     twice, the later judgement counts; where several judges did, the item goes to the majority of
     those who decided, and is "equal" if there is none. Items that are equal or skipped are counted
     but *left out* of the share, as in the sign test, because they favour neither system; where
@@ -195,7 +195,7 @@ def judged_by_both(judgements, first, second):
     """Return the choices of two judges on the items that both judged: two lists, item by item.
 
     ``first`` and ``second`` are names of judges. Skipped items are left out, and of an item judged
-    twice by one of them the later judgement counts. The lists are what `cohens_kappa` takes.
+    twice by one of them the later judgement counts. The lists are what ``cohens_kappa`` takes.
 
     Raises ``ValueError`` if one of the two has judged nothing.
 
@@ -215,10 +215,10 @@ def judged_by_both(judgements, first, second):
 
 
 def cohens_kappa(a, b, *, confidence=0.95):
-    """Return how far two judges agree beyond chance: an `Agreement`.
+    """Return how far two judges agree beyond chance: an ``Agreement``.
 
     ``a`` and ``b`` are the answers of two judges to the same items, in the same order: any labels,
-    as the choices that `judged_by_both` returns. Kappa is (observed - expected) / (1 - expected),
+    as the choices that ``judged_by_both`` returns. Kappa is (observed - expected) / (1 - expected),
     where expected is the agreement of two judges who gave the same answers as often, but each at
     random: 1 is full agreement, 0 none beyond chance. Labels have no order: "a" against "b" is no
     worse than "a" against "equal".

@@ -23,7 +23,7 @@ def queries_needed(differences, difference, *, power=0.8, alpha=0.05):
 
     rounded up. It takes the mean difference to be about normal, so below some 20 queries it is a
     rough guide. Half the difference takes four times the queries. Where queries share documents,
-    count clusters: give the mean difference of each (see `query_clusters`).
+    count clusters: give the mean difference of each (see ``query_clusters``).
 
     Raises ``ValueError`` when fewer than two differences are given, one is NaN or infinite, all are
     equal (no scatter to plan with), ``difference`` is 0 or not finite, or ``power`` or ``alpha`` is
@@ -63,7 +63,7 @@ def query_clusters(qrels):
     ``qrels`` is ``{query: {document: grade}}``. Two queries with a relevant document (grade above
     0) in common belong together, and so do those linked through others. A change in that one
     document's vector moves them all, so they are no independent evidence: give the result as
-    ``clusters`` to `compare`, or its values to `paired_test` and `bootstrap_interval`. If nearly
+    ``clusters`` to ``compare``, or its values to ``paired_test`` and ``bootstrap_interval``. If nearly
     all queries end up in one cluster, it says that your test set leans on a few documents.
 
     >>> query_clusters({"q1": {"d1": 1}, "q2": {"d2": 1}, "q3": {"d1": 2, "d3": 0}})

@@ -1,6 +1,6 @@
 """Where the relevant documents stand: in a dictionary of scores, among vectors, or in arrays.
 
-Every measure of `retrieval` depends only on the ranks of the *relevant* documents. So nothing is
+Every measure of ``retrieval`` depends only on the ranks of the *relevant* documents. So nothing is
 ranked here: how many documents score higher is counted, which is exact and cheap, for a dictionary
 of scores as for a hundred thousand vectors.
 """
@@ -18,7 +18,7 @@ _MANY = 4096  # below this many scores, sorting them costs less than the calls t
 
 
 def ranks_in_run(run, grades, expected):
-    """Return the `Ranks` of ``grades``, ``{query: {document: grade}}``, in ``{query: {doc: score}}``."""
+    """Return the ``Ranks`` of ``grades``, ``{query: {document: grade}}``, in ``{query: {doc: score}}``."""
     found = [
         _ranks_in_dictionary(query, run[query], wanted, expected)
         if run.get(query)
@@ -29,7 +29,7 @@ def ranks_in_run(run, grades, expected):
 
 
 def ranks_in_products(queries, corpus, grades, query_row, corpus_row, chunk_size, expected):
-    """Return the `Ranks` by dot product: float32 matrices (q, d) and (n, d), and ``{id: row}``."""
+    """Return the ``Ranks`` by dot product: float32 matrices (q, d) and (n, d), and ``{id: row}``."""
     places = Places(corpus_row)
     judged = list(grades)
     size = min(chunk_size or max(1, _CELLS // len(corpus)), len(judged))
@@ -47,7 +47,7 @@ def ranks_in_products(queries, corpus, grades, query_row, corpus_row, chunk_size
 
 
 def ranks_in_arrays(scores, documents, lengths, wanted, places, expected):
-    """Return the `Ranks` in rankings given as arrays.
+    """Return the ``Ranks`` in rankings given as arrays.
 
     ``documents`` (q, n) are document numbers, of which the first ``lengths`` (q,) of each row count;
     ``scores`` has their scores, or is None where the order of the columns is the ranking. ``wanted``

@@ -55,15 +55,15 @@ def read_json_lines(path):
 def write_table(path, format, header, frame):
     """Write a DataFrame to ``path``: a line with the header, then one line a row; return the path.
 
-    ``format`` is the name and number by which `read_table` knows the file; ``header`` a dict of
-    what describes the whole. Raises ``ValueError`` for NaN and infinity, as `write_json_lines`.
+    ``format`` is the name and number by which ``read_table`` knows the file; ``header`` a dict of
+    what describes the whole. Raises ``ValueError`` for NaN and infinity, as ``write_json_lines``.
     """
     first = {"format": format, **header, "index": frame.index.name, "rows": len(frame)}
     return write_json_lines(path, [first, *to_records(frame)])
 
 
 def read_table(path, format, fields):
-    """Return (header, DataFrame) from a file of `write_table`; the header has just ``fields``.
+    """Return (header, DataFrame) from a file of ``write_table``; the header has just ``fields``.
 
     Raises ``ValueError``, naming file and line, for a line that is no JSON, another format, a
     header that lacks one of ``fields``, or a file that lacks rows.
@@ -92,7 +92,7 @@ def to_records(frame):
 
 
 def from_records(records, index):
-    """Return the DataFrame that `to_records` took apart; ``index`` is its index's name or None."""
+    """Return the DataFrame that ``to_records`` took apart; ``index`` is its index's name or None."""
     import pandas as pd
 
     return pd.DataFrame(records).set_index(index or "item").rename_axis(index)

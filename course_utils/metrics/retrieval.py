@@ -1,12 +1,12 @@
 """How well a ranking puts the right documents first: MRR, recall, MAP, nDCG; one row per query.
 
-Three ways in, by what you have: `retrieval_scores` takes dictionaries of scores,
-`retrieval_scores_from_vectors` the vectors themselves, `retrieval_scores_from_arrays` what a search
-index returns. All three give the same numbers. `retrieval_inputs` checks what comes in,
-`ranks` finds where the relevant documents stand, `rank_measures` holds the formulas.
+Three ways in, by what you have: ``retrieval_scores`` takes dictionaries of scores,
+``retrieval_scores_from_vectors`` the vectors themselves, ``retrieval_scores_from_arrays`` what a search
+index returns. All three give the same numbers. ``retrieval_inputs`` checks what comes in,
+``ranks`` finds where the relevant documents stand, ``rank_measures`` holds the formulas.
 
 The conventions are those of trec_eval, the program that retrieval research has been scored with
-since the 1990s; `retrieval_scores` states them.
+since the 1990s; ``retrieval_scores`` states them.
 """
 
 import numpy as np
@@ -118,12 +118,12 @@ def retrieval_scores_from_vectors(
     ties="trec_eval",
     chunk_size=None,
 ):
-    """Return the scores of `retrieval_scores` for exact search over vectors: one row per query.
+    """Return the scores of ``retrieval_scores`` for exact search over vectors: one row per query.
 
     ``query_matrix`` is (q, d) and ``corpus_matrix`` (n, d), row for row with ``query_ids`` and
     ``corpus_ids``; both are used as float32. A document's score is the dot product, which for
     rows of unit length is the cosine. Every document of the corpus is ranked, so ``map`` rests on
-    complete rankings. All rules, ``k``, ``measures`` and ``ties`` are those of `retrieval_scores`;
+    complete rankings. All rules, ``k``, ``measures`` and ``ties`` are those of ``retrieval_scores``;
     equal scores, here as there, are ordered by document id, descending.
 
     The q x n matrix of scores never exists: ``chunk_size`` queries are scored at a time (by
@@ -132,7 +132,7 @@ def retrieval_scores_from_vectors(
     Raises ``ValueError``, naming the item, when shapes and ids do not fit together, an id occurs
     twice, a vector holds NaN or infinity, a judged query has no vector, a relevant document is
     not in the corpus (recall would fall without a word), ``chunk_size`` is below 1, or the
-    judgements or options are at fault as in `retrieval_scores`. Vectors of queries that nobody
+    judgements or options are at fault as in ``retrieval_scores``. Vectors of queries that nobody
     judged are left out with a ``UserWarning``.
 
     >>> corpus = np.array([[1.0, 0.0], [0.0, 1.0]])
@@ -172,7 +172,7 @@ def retrieval_scores_from_arrays(
     measures=USUAL,
     ties="trec_eval",
 ):
-    """Return the scores of `retrieval_scores` for rankings held in arrays: one row per query.
+    """Return the scores of ``retrieval_scores`` for rankings held in arrays: one row per query.
 
     ``scores`` and ``documents`` are what a search index returns, ours (``Index.search``) and faiss
     alike: both (q, n), where ``documents[i, j]`` is the number, from 0, of a document found for
@@ -181,10 +181,10 @@ def retrieval_scores_from_arrays(
 
     ``judgements`` is an array (j, 3) of whole numbers, one judgement a row: query number, document
     number, grade. With ``query_ids`` (q) and ``corpus_ids``, one for each document of the corpus, it
-    may instead be the ``{query: {document: grade}}`` of `retrieval_scores`.
+    may instead be the ``{query: {document: grade}}`` of ``retrieval_scores``.
 
     Rows come in the order of the queries, indexed by ``query_ids`` or their numbers. All rules,
-    ``k``, ``measures`` and ``ties`` are those of `retrieval_scores`. Equal scores are ordered by
+    ``k``, ``measures`` and ``ties`` are those of ``retrieval_scores``. Equal scores are ordered by
     document id, descending as text; without ``corpus_ids`` a document's id is its number. A relevant
     document that is in no ranking counts as not found. Queries without judgements are left out with
     a ``UserWarning``.
@@ -192,7 +192,7 @@ def retrieval_scores_from_arrays(
     Raises ``ValueError``, naming the item, when shapes or ids do not fit together, there is no
     query or no judgement, a ranking holds a document twice, -1 stands before a document, a score is
     NaN, a number lies outside the queries or the corpus, a document is judged twice for a query, or
-    ids, judgements or options are at fault as in `retrieval_scores`.
+    ids, judgements or options are at fault as in ``retrieval_scores``.
 
     >>> found = np.array([[7, 3, 5], [5, 7, -1]])
     >>> judgements = np.array([[0, 3, 1], [1, 4, 1], [1, 7, 2]])

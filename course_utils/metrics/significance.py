@@ -63,11 +63,11 @@ def bootstrap_interval(
     the (1 - confidence)/2 and (1 + confidence)/2 quantiles of those; ``"bca"`` shifts the two
     quantiles to correct for bias and skewness, and costs n more evaluations. Computed by
     ``scipy.stats.bootstrap``, in batches of at most 32 MiB. The same seed gives the same interval.
-    Returns an `Interval`; values that are all equal give one of width 0.
+    Returns an ``Interval``; values that are all equal give one of width 0.
 
     ``clusters`` is one label per item, shape (n,), where items hang together: queries about one
     document, sentences of one text. Whole clusters are then redrawn, because ten queries that
-    stand and fall together tell little more than one. `query_clusters` finds them in judgements.
+    stand and fall together tell little more than one. ``query_clusters`` finds them in judgements.
 
     How many of 4,000 to 6,000 nominal 95 % intervals held the true mean, on reciprocal ranks cut at
     10, from an easy to a very hard test set (percentile, BCa; each give or take 0.004)::
@@ -142,7 +142,7 @@ def bootstrap_interval(
 def paired_test(
     a, b, *, confidence=0.95, resamples=9999, method="percentile", clusters=None, seed=0
 ):
-    """Return whether ``b`` scores differently from ``a`` on the same items: a `PairedTest`.
+    """Return whether ``b`` scores differently from ``a`` on the same items: a ``PairedTest``.
 
     ``a`` and ``b`` are scores of two systems, shape (n,), item by item. ``difference`` is
     mean(b) - mean(a). If the two systems were alike, each item's difference could as well have had
@@ -151,7 +151,7 @@ def paired_test(
     ``resamples`` + 1 of them (items that do not differ need no flip); otherwise ``resamples``
     random ones, and p = (as far + 1) / (resamples + 1), which is never 0, because the arrangement
     seen is itself one of the possible ones. ``low`` and ``high`` bound the difference: the paired
-    bootstrap, that is `bootstrap_interval` by ``method`` on the items' differences. The p value is
+    bootstrap, that is ``bootstrap_interval`` by ``method`` on the items' differences. The p value is
     about the mean difference, not about how likely either system is to win the next item.
 
     With ``clusters``, one label per item, whole clusters are redrawn, and all differences of a

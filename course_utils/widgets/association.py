@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from course_utils.bias.association import association, effect_size_interval, weat
+from course_utils.bias.associations import association, effect_size_interval, weat
 from course_utils.bias.directions import unit_rows
 from course_utils.bias.stimuli_files import check_text, same
 from course_utils.widgets.common import bar, escape, labelled, paragraph, region
@@ -30,13 +30,13 @@ _CELL = '<td style="text-align:end;padding:.15em .8em">{}</td>'
 
 
 def association_box(vectors_of, test=None):
-    """Return a box to build an association test in: `.X`, `.Y`, `.A`, `.B`, `.run`, `.shown`.
+    """Return a box to build an association test in: ``.X``, ``.Y``, ``.A``, ``.B``, ``.run``, ``.shown``.
 
     vectors_of: a function from a list of n texts to their vectors, (n, d); it is called once each
-    time the button `.run` is pressed. test: an `AssociationTest` whose words stand in the four text
+    time the button ``.run`` is pressed. test: an ``AssociationTest`` whose words stand in the four text
     areas at first. Words are separated by commas or line ends; blank ones do not count.
 
-    `.result` is the `WeatResult` last shown and `.interval` that of its effect size, both None
+    ``.result`` is the ``WeatResult`` last shown and ``.interval`` that of its effect size, both None
     before the first press and where the last test was refused; the reason is then shown.
 
     Raises ValueError if a word of the test holds a comma or a line end, which would split it.
@@ -176,7 +176,7 @@ def _p_told(result):
 
 
 def _bars_html(sets, scores):
-    """The words nearest to A and nearest to B, with bars to both sides of the middle."""
+    """Return the words nearest to A and nearest to B, with bars to both sides of the middle."""
     named = [(word, side) for side in "XY" for word in sets[side]]
     order = np.argsort(-scores, kind="stable")
     between = len(order) - 2 * _SHOWN_AT_EACH_END

@@ -1,7 +1,7 @@
 """What all widgets share: safe text, a labelled box, redrawing on change, readable colours.
 
 Only ipywidgets' core controls are used, with what versions 7.7 and 8 have in common. Texts shown in
-HTML pass through `escape`; nothing else may put a learner's or a library's text into a page.
+HTML pass through ``escape``; nothing else may put a learner's or a library's text into a page.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def labelled(title, look_for, **parts):
     """Return a box with a heading, a sentence on what to look for, and the parts below each other.
 
     parts: the widgets by name, in the order they stand; each is an attribute of the box, so that
-    code can move a control (`box.k.value = 3`) and read a result (`box.results.value`).
+    code can move a control (``box.k.value = 3``) and read a result (``box.results.value``).
     """
     import ipywidgets
 
@@ -64,7 +64,7 @@ def labelled(title, look_for, **parts):
 
 
 def redraw_on_change(redraw, *controls):
-    """Call `redraw` once now and again whenever a control changes; its errors are not caught."""
+    """Call ``redraw`` once now and again whenever a control changes; its errors are not caught."""
     for control in controls:
         control.observe(lambda change: redraw(), names="value")
     redraw()

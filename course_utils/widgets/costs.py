@@ -73,8 +73,8 @@ def local_vs_api(
 ):
     """Return what a first indexing and a month of queries cost and take, locally and by API.
 
-    Times: latencies in milliseconds a query, `local_texts_per_second` when encoding in batches. The
-    API is taken to receive `texts_per_request` texts at a time, one request after another, and to
+    Times: latencies in milliseconds a query, ``local_texts_per_second`` when encoding in batches. The
+    API is taken to receive ``texts_per_request`` texts at a time, one request after another, and to
     answer each within its latency. A machine answers one query at a time; where the month's queries
     are more than it can answer, further machines are counted. The first indexing is charged at the
     machine's price for the time it takes.
@@ -122,13 +122,13 @@ def local_vs_api(
 
 
 def cost_calculator(*, local_texts_per_second=200.0, local_latency_ms=15.0):
-    """Return a box that compares one's own machine with an API: its inputs and `.results`.
+    """Return a box that compares one's own machine with an API: its inputs and ``.results``.
 
     local_texts_per_second, local_latency_ms: what the lesson measured on this machine. Every other
-    number starts at a round assumption for the learner to replace. Inputs: `.texts`,
-    `.tokens_per_text`, `.queries_per_month`, `.tokens_per_query`, `.price_per_million_tokens`,
-    `.api_latency_ms`, `.local_texts_per_second`, `.local_latency_ms`, `.machine` ("rented" or
-    "owned"), `.price_per_hour`, `.price`, `.years`, `.watts`, `.price_per_kwh`.
+    number starts at a round assumption for the learner to replace. Inputs: ``.texts``,
+    ``.tokens_per_text``, ``.queries_per_month``, ``.tokens_per_query``, ``.price_per_million_tokens``,
+    ``.api_latency_ms``, ``.local_texts_per_second``, ``.local_latency_ms``, ``.machine`` ("rented" or
+    "owned"), ``.price_per_hour``, ``.price``, ``.years``, ``.watts``, ``.price_per_kwh``.
     """
     import ipywidgets
 

@@ -11,19 +11,19 @@ from course_utils.widgets.common import escape, labelled, paragraph, region
 
 
 def judging_box(items, path, *, judge, seed=0):
-    """Return a box that asks which of two lists of results is better: buttons and `.judgements`.
+    """Return a box that asks which of two lists of results is better: buttons and ``.judgements``.
 
     items: a list of (query, results of system a, results of system b), the results being lists of
     texts, best first; shown in this order. path: a JSON Lines file, one for each judge, to which
-    every judgement is added before the next item appears (`append_judgement`). judge: the name
+    every judgement is added before the next item appears (``append_judgement``). judge: the name
     that stands in the file. seed: which side each system stands on is drawn for every item anew,
     from the seed, the judge and the item; nothing on the page says which it is.
 
     A box made again with the same path and judge goes on after the last judgement, also if items
-    were added or their order changed: an item is known by its query and results. `.judgements` is
-    the list of this judge's judgements of these items; `preference` and `cohens_kappa` of
-    `course_utils.metrics.judging` take it from there. Buttons: `.left`, `.right`, `.equal`,
-    `.skip`; what they show: `.pair`, `.progress`.
+    were added or their order changed: an item is known by its query and results. ``.judgements`` is
+    the list of this judge's judgements of these items; ``preference`` and ``cohens_kappa`` of
+    ``course_utils.metrics.judging`` take it from there. Buttons: ``.left``, ``.right``, ``.equal``,
+    ``.skip``; what they show: ``.pair``, ``.progress``.
 
     Keys: Tab moves from button to button, Space or Enter presses one, and the focus stays on it.
     There are no single-key shortcuts: the controls that every notebook has offer none.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_utils.figures import cut
+from course_utils.plots.drawing import cut
 from course_utils.widgets.common import (
     bar,
     escape,
@@ -37,14 +37,14 @@ _WIDE = {"description_width": "initial"}
 
 
 def search_box(model, index, *, k=5):
-    """Return a box that searches while one types: `.query`, `.k`, `.results`.
+    """Return a box that searches while one types: ``.query``, ``.k``, ``.results``.
 
-    model: what `course_utils.search.search` takes; index: made with the same model by
-    `build_index`. k: how many results at first. An error of the search is not caught here.
+    model: what ``course_utils.retrieval.index.search`` takes; index: made with the same model by
+    ``build_index``. k: how many results at first. An error of the search is not caught here.
     """
     import ipywidgets
 
-    from course_utils.search import search
+    from course_utils.retrieval.index import search
 
     query = ipywidgets.Text(description="Search for", continuous_update=True, style=_WIDE)
     count = ipywidgets.IntSlider(description="Results", value=k, min=1, max=max(10, k), style=_WIDE)
@@ -72,7 +72,7 @@ def search_box(model, index, *, k=5):
 
 
 def similarity_playground(encode_function, sentences):
-    """Return a box that compares typed sentences, one a line: `.sentences`, `.table`.
+    """Return a box that compares typed sentences, one a line: ``.sentences``, ``.table``.
 
     encode_function: takes a list of strings and returns (n, d) vectors; it is asked only for
     sentences it has not just seen. sentences: what stands in the box at first. Up to 12 sentences
@@ -115,10 +115,10 @@ def similarity_playground(encode_function, sentences):
 
 
 def truncation_slider(matrix, query_matrix, relevant_rows):
-    """Return a box that keeps only the first dimensions of the vectors: `.dimensions`, `.results`.
+    """Return a box that keeps only the first dimensions of the vectors: ``.dimensions``, ``.results``.
 
     matrix: (n, d) unit vectors of the documents; query_matrix: (q, d) of the queries;
-    relevant_rows: for each query the rows of `matrix` that answer it, at least one. Every step of
+    relevant_rows: for each query the rows of ``matrix`` that answer it, at least one. Every step of
     the slider is searched once, when the box is made (about 0.1 s a step for 1,000 queries on
     5,000 documents); moving it only draws.
 
@@ -210,8 +210,8 @@ def _similarity_table(sentences, cosines):
 
 def _recalls(matrix, query_matrix, relevant_rows, steps):
     """Recall@10 against the full vectors' ranking and against relevance, a pair for each step."""
-    from course_utils.compression import truncate
-    from course_utils.search import Index, recall_against_exact
+    from course_utils.retrieval.compression import truncate
+    from course_utils.retrieval.index import Index, recall_against_exact
 
     relevant = [[int(row) for row in rows] for rows in relevant_rows]
     if len(relevant) != len(query_matrix):
@@ -260,7 +260,7 @@ def _truncation_html(steps, recalls, at):
 
 
 def _recall_curve(steps, recalls, at):
-    """A small line chart of both recalls over the steps, the chosen one marked."""
+    """Return a small line chart of both recalls over the steps, the chosen one marked."""
     wide, high, left, top = 360, 120, 34, 8
     across = [left + wide * i / max(len(steps) - 1, 1) for i in range(len(steps))]
 

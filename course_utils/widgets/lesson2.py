@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from course_utils.figures import cut
-from course_utils.tsdae.noise import KINDS, _words, add_noise
+from course_utils.adaptation.noise import KINDS, _words, add_noise
+from course_utils.plots.drawing import cut
 from course_utils.widgets.common import (
     bar,
     escape,
@@ -38,11 +38,11 @@ _CHANGED = '<mark style="background:#F0E442;color:#000;text-decoration:underline
 
 
 def noise_slider(sentences, *, rate=0.6, seed=0):
-    """Return a box that damages sentences as training does: `.rate`, `.kind`, `.epoch`, `.damaged`.
+    """Return a box that damages sentences as training does: ``.rate``, ``.kind``, ``.epoch``, ``.damaged``.
 
-    sentences: what `course_utils.tsdae.add_noise` takes, at least one; it does the damage here with
+    sentences: what ``course_utils.adaptation.add_noise`` takes, at least one; it does the damage here with
     the same seed and epoch as in training. rate: the share of words asked for at first, at most 0.9
-    here. seed: as in `TSDAEConfig`.
+    here. seed: as in ``TSDAEConfig``.
 
     Raises ValueError if there is no sentence, or one holds no word.
     """
@@ -79,10 +79,10 @@ def noise_slider(sentences, *, rate=0.6, seed=0):
 
 
 def compare_search(models, indexes, *, k=5, query=""):
-    """Return a box with the results of several models side by side: `.query`, `.k`, `.results`.
+    """Return a box with the results of several models side by side: ``.query``, ``.k``, ``.results``.
 
     models: {name: embedder}, two or three of them, drawn in this order. indexes: {name: Index} with
-    the same names, each made by `build_index` with that model from the same corpus; made before, so
+    the same names, each made by ``build_index`` with that model from the same corpus; made before, so
     that nothing is encoded here but what is typed. k: how many results at first. query: what is
     searched for at first. A result that only one model has among its k is marked "[only here]". An
     error of the search is not caught here.
@@ -92,7 +92,7 @@ def compare_search(models, indexes, *, k=5, query=""):
     """
     import ipywidgets
 
-    from course_utils.search import search
+    from course_utils.retrieval.index import search
 
     _check_same_corpus(models, indexes)
     asked = ipywidgets.Text(
@@ -126,7 +126,7 @@ def compare_search(models, indexes, *, k=5, query=""):
 
 
 def share_slider(table):
-    """Return a box that mixes the trained weights with those of the start: `.share`, `.result`.
+    """Return a box that mixes the trained weights with those of the start: ``.share``, ``.result``.
 
     table: a DataFrame with a row for each share of the trained weights that was measured, its index
     rising from 0, the start, to at most 1; each column is a score, named as it is to be shown.
@@ -198,7 +198,7 @@ _DONE = {
 
 
 def _chosen(text, words, options):
-    """Which words the noise takes. The kinds choose alike, so masks show where all of them do."""
+    """Return which words the noise takes. The kinds choose alike, so masks show where all of them do."""
     mask = next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in text)
     (rest,) = add_noise([text], kind="mask", mask=mask, **options)
     chosen = []
@@ -223,7 +223,7 @@ def _copy_html(copy, kind, chosen):
 
 
 def _spell(words, groups, marked, look):
-    """The words as they stood, those marked in this look, with no space inside a group."""
+    """Return the words as they stood, those marked in this look, with no space inside a group."""
     spelt = ""
     for i, (word, mark) in enumerate(zip(words, marked, strict=True)):
         space = " " if i and (groups is None or groups[i] != groups[i - 1]) else ""
@@ -249,7 +249,7 @@ def _check_same_corpus(models, indexes):
 
 
 def _columns(hits, query):
-    """The hits of each model in a column of its own, below what they share."""
+    """Return the hits of each model in a column of its own, below what they share."""
     found = {name: {hit.id for hit in of_model} for name, of_model in hits.items()}
     shared = set.intersection(*found.values())
     columns, alone = [], []
@@ -327,7 +327,7 @@ def _change(difference):
 
 
 def _share_curve(name, shares, values, at):
-    """A small line chart of one score over the shares, with the present one marked."""
+    """Return a small line chart of one score over the shares, with the present one marked."""
     wide, high, left, top = 200, 44, 44, 8
     low, span = values.min(), np.ptp(values) or 1.0
     across = [left + wide * share / shares[-1] for share in shares]

@@ -11,8 +11,8 @@ from numbers import Integral
 
 import numpy as np
 
-from course_utils.figures import cut
 from course_utils.metrics import retrieval_scores
+from course_utils.plots.drawing import cut
 from course_utils.widgets.common import (
     bar,
     escape,
@@ -40,12 +40,12 @@ _CELL = '<td style="text-align:end;padding:.15em .8em">{}</td>'
 
 
 def ranking_board(relevance):
-    """Return a box to re-order a ranking by hand while its scores move: `.documents`, `.scores`.
+    """Return a box to re-order a ranking by hand while its scores move: ``.documents``, ``.scores``.
 
     relevance: {text of a document: grade}, 2 to 20 of them, whole grades of 0 or more, in the order
-    of the ranking at first. Choose a document in the list `.documents` and press `.up` or `.down`;
-    `.reset` restores the first order. `.order` is the tuple of texts as they stand, `.values` the
-    measures at this order. The scores are those of `retrieval_scores`: MRR@10, average precision,
+    of the ranking at first. Choose a document in the list ``.documents`` and press ``.up`` or ``.down``;
+    ``.reset`` restores the first order. ``.order`` is the tuple of texts as they stand, ``.values`` the
+    measures at this order. The scores are those of ``retrieval_scores``: MRR@10, average precision,
     nDCG@10, Recall@5 and Precision@5.
 
     Raises ValueError if there are too few or too many documents, a grade is no whole number of 0 or
@@ -105,8 +105,8 @@ def wrong_signs(scores_a, scores_b, sizes, *, draws=2000, seed=0):
 
     scores_a, scores_b: scores of two systems on the same queries, shape (n,). sizes: how many
     queries a smaller test would have had. For each size the queries are redrawn with replacement
-    `draws` times. Columns: `wrong`, the share of draws whose mean difference has the opposite sign
-    of the one over all queries; `none`, the share with no difference; `low` and `high`, between
+    ``draws`` times. Columns: ``wrong``, the share of draws whose mean difference has the opposite sign
+    of the one over all queries; ``none``, the share with no difference; ``low`` and ``high``, between
     which 95 % of the differences (b - a) lie. What counts as right is the sign over all queries,
     which may itself be wrong.
 
@@ -143,9 +143,9 @@ def wrong_signs(scores_a, scores_b, sizes, *, draws=2000, seed=0):
 
 
 def sample_size_slider(scores_a, scores_b, *, draws=2000, seed=0):
-    """Return a box that shows how often few queries name the wrong system: `.queries`, `.result`.
+    """Return a box that shows how often few queries name the wrong system: ``.queries``, ``.result``.
 
-    scores_a, scores_b, draws, seed: as in `wrong_signs`, which makes the table `.table` once, for
+    scores_a, scores_b, draws, seed: as in ``wrong_signs``, which makes the table ``.table`` once, for
     10 to 500 queries; moving the slider only draws. Raises what that raises.
     """
     import ipywidgets
@@ -177,14 +177,14 @@ def sample_size_slider(scores_a, scores_b, *, draws=2000, seed=0):
 
 
 def tie_board(scores, relevance):
-    """Return a box that shows what the order of equal scores is worth: `.rounding`, `.result`.
+    """Return a box that shows what the order of equal scores is worth: ``.rounding``, ``.result``.
 
     scores: {document id: score} of one query's results, 2 to 20 of them. relevance: {document id:
-    grade}, whole grades of 0 or more; documents without one have grade 0. `.rounding` rounds the
-    scores, at last to one and the same, as a scorer would that knows nothing. `.table` is a
+    grade}, whole grades of 0 or more; documents without one have grade 0. ``.rounding`` rounds the
+    scores, at last to one and the same, as a scorer would that knows nothing. ``.table`` is a
     DataFrame with a row for each way to settle ties: the relevant first (optimistic), the relevant
     last (pessimistic), by id as trec_eval does, and the mean over all orders. All are computed by
-    `retrieval_scores`.
+    ``retrieval_scores``.
 
     Raises ValueError if there are too few or too many documents, a grade belongs to no score, a
     grade is no whole number of 0 or more, or none is relevant.
@@ -290,7 +290,7 @@ def _sizes_html(table, size, total, n, draws):
 
 
 def _sizes_curve(table, size):
-    """A small line chart of the share of wrong signs over the number of queries."""
+    """Return a small line chart of the share of wrong signs over the number of queries."""
     wide, high, left, top = 360, 110, 40, 8
     shares = table["wrong"].to_numpy()
     across = left + 12 + (wide - 24) * np.arange(len(table)) / (len(table) - 1)
@@ -368,7 +368,7 @@ def _ties_html(scores, grades, box):
 
 
 def _documents_html(scores, grades):
-    """The documents as by-id order ranks them, each with all the ranks that ties leave open."""
+    """Return the documents as by-id order ranks them, each with all the ranks that ties leave open."""
     single = {document: np.float32(score) for document, score in scores.items()}
     order = sorted(sorted(scores, reverse=True), key=lambda d: -single[d])
     body = ""

@@ -27,11 +27,11 @@ _CELL = '<td style="text-align:end;padding:.15em .8em">{}</td>'
 
 
 def strength_slider(table):
-    """Return a box that shows what each strength of a mitigation brings and costs: `.strength`.
+    """Return a box that shows what each strength of a mitigation brings and costs: ``.strength``.
 
     table: a DataFrame with one to six columns, each a measure of its own name (say which way is
     better in it), all on scales of a common size such as 0 to 1. Its index is the strength, rising
-    from 0 (no mitigation) to at most 1. `.result` shows the measures at the strength chosen, their
+    from 0 (no mitigation) to at most 1. ``.result`` shows the measures at the strength chosen, their
     change from strength 0, and all of them as lines on one scale, so that a gain and a cost of the
     same size look the same.
 
@@ -71,12 +71,12 @@ def strength_slider(table):
 
 
 def neighbour_box(words, before, after, *, k=8):
-    """Return a box with a word's nearest words before and after a mitigation: `.word`, `.result`.
+    """Return a box with a word's nearest words before and after a mitigation: ``.word``, ``.result``.
 
     words: n different texts, k + 2 to 2,000. before, after: their vectors, (n, d) and (n, d'), in
     the same order; nearness is the cosine. Words that stay, come and go are told apart in print,
-    with the rank that each has on the other side. `.lists` is the pair of lists of words now shown,
-    `.kept` the share of the k neighbours that stays, averaged over all n words: near 1, the
+    with the rank that each has on the other side. ``.lists`` is the pair of lists of words now shown,
+    ``.kept`` the share of the k neighbours that stays, averaged over all n words: near 1, the
     mitigation has left the neighbourhoods as they were, whatever the measure that it was made for
     says of them.
 
@@ -164,7 +164,7 @@ def _plain(value):
 
 
 def _strength_curves(strengths, measures, at):
-    """One small line chart of all measures, told apart by dashes and letters at the right end."""
+    """Return one small line chart of all measures, told apart by dashes and letters at the right end."""
     wide, high, left, top = 360, 150, 40, 8
     every = np.concatenate(list(measures.values()))
     low, top_value = min(0.0, float(every.min())), max(1.0, float(every.max()))
@@ -275,7 +275,7 @@ def _neighbours_html(words, here, places, k, kept):
 
 
 def _neighbour(word, rank, k, move, there):
-    """One neighbour, with its rank on the other side; those of one side only stand in bold."""
+    """Return one neighbour, with its rank on the other side; those of one side only stand in bold."""
     word = f'<span dir="auto">{escape(word)}</span>'
     if rank <= k:
         return f"{word} [stays, rank {rank} {there}]"

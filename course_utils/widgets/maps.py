@@ -6,7 +6,7 @@ from itertools import groupby
 
 import numpy as np
 
-from course_utils.figures import PALETTE, cut
+from course_utils.plots.drawing import PALETTE, cut
 from course_utils.widgets.common import escape, labelled, paragraph, redraw_on_change, region
 
 _MOST_POINTS = 1500
@@ -27,12 +27,12 @@ _COLOURS = tuple("currentColor" if colour == "#000000" else colour for colour in
 
 
 def map_explorer(points, texts, groups, *, seed=0):
-    """Return a box with a map whose points show their text: `.group`, `.find`, `.map`.
+    """Return a box with a map whose points show their text: ``.group``, ``.find``, ``.map``.
 
     points: (n, 2); texts and groups: n strings each. A group has a colour and a shape of its own.
     Choosing a group or typing words to find fades every other point, and lists the first ten that
     are left, for those who do not use a pointer. Of more than 1,500 points a sample of 1,500 is
-    drawn with `seed`, and the box says so; texts are cut at 110 characters.
+    drawn with ``seed``, and the box says so; texts are cut at 110 characters.
 
     Raises ValueError if the lengths differ, there are no points, or a place is not a number.
     """
@@ -104,7 +104,7 @@ def _fit(places):
 
 
 def _marks(places, rows, texts, groups, names):
-    """One (row, group number, svg path) a point, ordered by group; made once, redrawn often."""
+    """Return one (row, group number, svg path) a point, ordered by group; made once, redrawn often."""
     number = {name: i for i, name in enumerate(names)}
     marks = []
     for (x, y), row in zip(places, rows, strict=True):

@@ -11,7 +11,7 @@ _BYTES_PER_TEXT = 250
 def training_time(sentences, epochs, texts_per_second):
     """Return how many seconds training takes: every sentence once an epoch, at this pace.
 
-    sentences and epochs: whole numbers; texts_per_second: as `TSDAEResult.texts_per_second`, which
+    sentences and epochs: whole numbers; texts_per_second: as ``TSDAEResult.texts_per_second``, which
     leaves out dev scores and checkpoints.
 
     Raises ValueError if a number is negative, or the pace is not above 0.
@@ -30,11 +30,11 @@ def training_time(sentences, epochs, texts_per_second):
 
 
 def training_calculator(texts_per_second, peak_mb, *, sentences=100_000):
-    """Return a box that says how long training takes and what memory: its inputs and `.result`.
+    """Return a box that says how long training takes and what memory: its inputs and ``.result``.
 
     texts_per_second, peak_mb: the pace and the most memory (MB) that the lesson measured on this
-    machine. sentences: how many the learner's own corpus has at first. Inputs: `.sentences`,
-    `.epochs`, `.texts_per_second`.
+    machine. sentences: how many the learner's own corpus has at first. Inputs: ``.sentences``,
+    ``.epochs``, ``.texts_per_second``.
     """
     import ipywidgets
 

@@ -1,0 +1,31 @@
+"""Where models come from, what their vectors depend on, and what this machine has for them."""
+
+from course_utils.models.environment import check_setup
+from course_utils.models.fingerprints import fingerprint
+from course_utils.models.loading import (
+    DEFAULT_MODEL,
+    MODELS,
+    ModelCard,
+    ModelNotFoundError,
+    cache_dir,
+    find_model,
+    load_model,
+    model_table,
+    pick_device,
+    prefetch,
+)
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "MODELS",
+    "ModelCard",
+    "ModelNotFoundError",
+    "cache_dir",
+    "check_setup",
+    "find_model",
+    "fingerprint",
+    "load_model",
+    "model_table",
+    "pick_device",
+    "prefetch",
+]

@@ -1,0 +1,29 @@
+"""Every figure of the course, each with its text description; none of them knows of models.
+
+``general`` holds the kinds of figure that any lesson draws, ``adaptation`` and ``bias`` those of one
+subject, ``drawing`` how a figure is made, labelled and described.
+"""
+
+from course_utils.plots.adaptation import bottleneck_diagram, learning_curve, rank_histogram
+from course_utils.plots.bias import template_plot
+from course_utils.plots.general import (
+    interval_plot,
+    line_curve,
+    scatter_map,
+    similarity_heatmap,
+    tradeoff_plot,
+    umap_projection,
+)
+
+__all__ = [
+    "bottleneck_diagram",
+    "interval_plot",
+    "learning_curve",
+    "line_curve",
+    "rank_histogram",
+    "scatter_map",
+    "similarity_heatmap",
+    "template_plot",
+    "tradeoff_plot",
+    "umap_projection",
+]

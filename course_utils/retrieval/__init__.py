@@ -1,0 +1,33 @@
+"""Indexes and the search over them, reranking of what they find, and smaller vectors."""
+
+from course_utils.retrieval.compression import (
+    QuantizedIndex,
+    hamming_distances,
+    quantize,
+    truncate,
+)
+from course_utils.retrieval.index import Hit, Index, build_index, recall_against_exact, search
+from course_utils.retrieval.reranking import (
+    maxsim_scores,
+    rerank,
+    rerank_late,
+    token_vectors,
+    train_cross_encoder,
+)
+
+__all__ = [
+    "Hit",
+    "Index",
+    "QuantizedIndex",
+    "build_index",
+    "hamming_distances",
+    "maxsim_scores",
+    "quantize",
+    "recall_against_exact",
+    "rerank",
+    "rerank_late",
+    "search",
+    "token_vectors",
+    "train_cross_encoder",
+    "truncate",
+]

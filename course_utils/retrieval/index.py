@@ -1,0 +1,355 @@
+"""Nearest texts: an index of document vectors, exact or approximate, and ``search`` over it.
+
+The score is the dot product. ``encode`` returns rows of unit length, so here that is the cosine.
+
+One order holds everywhere: higher scores first, and equal scores by row number, lower first, so
+that the same index and the same query always give the same list.
+"""
+
+import hashlib
+import json
+import operator
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from course_utils.models.fingerprints import fingerprint_or_none
+from course_utils.retrieval.kinds import as_matrix, index_kind
+
+_ABOUT, _VECTORS = "index.json", "vectors.bin"
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One found text: its id, its score, the text itself, and its rank, 1 for the best.
+
+    >>> Hit(id="7", score=0.5, text="a heading", rank=1).rank
+    1
+    """
+
+    id: str
+    score: float
+    text: str
+    rank: int
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Document vectors ready to be searched, with the texts and ids they belong to.
+
+    ``ids`` and ``texts`` are tuples of length n, in row order; ``kind`` is ``"exact"``,
+    ``"faiss"`` or ``"hnsw"``; ``fingerprint`` names the model that made the vectors, or is None
+    where that is not known. Make one with ``build_index``, or with ``from_matrix`` where
+    the vectors exist already.
+
+    >>> index = Index.from_matrix(np.eye(3, dtype=np.float32), texts=["x", "y", "z"])
+    >>> scores, rows = index.search(np.array([[0.0, 1.0, 0.5]]), k=2)
+    >>> rows.tolist(), scores.tolist()
+    ([[1, 2]], [[1.0, 0.5]])
+    """
+
+    kind: str
+    ids: tuple[str, ...]
+    texts: tuple[str, ...] = field(repr=False)
+    fingerprint: str | None
+    dimensions: int
+    _backend: Any = field(repr=False)
+
+    @classmethod
+    def from_matrix(
+        cls, matrix, texts, *, ids=None, kind="exact", fingerprint=None, **options
+    ) -> "Index":
+        """Return an ``Index`` over vectors that were computed before.
+
+        ``matrix`` has shape (n, d), and row i belongs to ``texts[i]``; ids are ``"0"`` to
+        ``"n-1"`` unless given. ``kind`` and ``options`` are those of ``build_index``.
+
+        Raises ValueError when there are no rows, when the lengths differ, when an id comes twice
+        or when a number is NaN or infinite (the row is named); TypeError for an unknown option.
+        """
+        matrix = as_matrix(matrix, "matrix")
+        texts = tuple(texts)
+        ids = tuple(str(row) for row in range(len(texts))) if ids is None else tuple(ids)
+        if not len(matrix):
+            raise ValueError("There is nothing to index: matrix has no rows. Give at least one.")
+        if not len(matrix) == len(texts) == len(ids):
+            raise ValueError(
+                f"matrix has {len(matrix)} rows, texts {len(texts)} and ids {len(ids)} entries: "
+                "give one text and one id for each row."
+            )
+        _check_ids(ids)
+        backend = index_kind(kind, options).build(matrix, **options)
+        return cls(kind, ids, texts, fingerprint, matrix.shape[1], backend)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The document vectors, (n, d) float32; only an exact index keeps them as they were.
+
+        Raises AttributeError for the other kinds.
+        """
+        if self.kind != "exact":
+            raise AttributeError(
+                f"An index of kind {self.kind!r} keeps its vectors in its own form; "
+                'build one with kind="exact" for .matrix.'
+            )
+        return self._backend.matrix
+
+    def search(self, vectors, k) -> tuple[np.ndarray, np.ndarray]:
+        """Return the k best rows for each vector: scores (q, k) float32 and row numbers (q, k) int64.
+
+        ``vectors`` has shape (q, d). Both results are ordered by score, highest first, ties by
+        row number. With k > n there are n columns. An approximate index can find fewer than k
+        rows; the places left over come last, with row -1 and score -inf.
+
+        Raises ValueError for k < 1, for another number of dimensions than the index has, and for
+        NaN or infinite numbers.
+        """
+        vectors = as_matrix(vectors, "vectors")
+        if vectors.shape[1] != self.dimensions:
+            raise ValueError(
+                f"vectors have {vectors.shape[1]} dimensions, the index has {self.dimensions}: "
+                "encode queries and documents with the same model."
+            )
+        k = min(check_k(k), len(self))
+        scores, rows = self._backend.search(vectors, k)
+        return scores.astype(np.float32, copy=False), rows.astype(np.int64, copy=False)
+
+    def save(self, folder) -> Path:
+        """Write the index to ``folder`` and return its path: JSON and vectors, never a pickle.
+
+        The files are written beside ``folder`` and moved there when complete, so a save that is
+        interrupted leaves what stood there before. Raises FileExistsError when ``folder`` holds
+        something other than an index.
+        """
+        folder = Path(folder)
+        if folder.exists() and not (folder / _ABOUT).is_file():
+            raise FileExistsError(f"{folder} exists and is not an index: choose another folder.")
+        with whole_folder(folder) as fresh:
+            self._backend.write(fresh / _VECTORS)
+            about = {
+                "kind": self.kind,
+                "fingerprint": self.fingerprint,
+                "dimensions": self.dimensions,
+                "settings": self._backend.settings,
+                "sha256": _sha256(fresh / _VECTORS),
+                "ids": self.ids,
+                "texts": self.texts,
+            }
+            (fresh / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        return folder
+
+    @classmethod
+    def load(cls, folder) -> "Index":
+        """Return the ``Index`` that ``save`` wrote to ``folder``.
+
+        Raises FileNotFoundError when there is none, ValueError naming the file when one is
+        damaged or does not fit the other, and ImportError as ``build_index`` does.
+        """
+        folder = Path(folder)
+        try:
+            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            kind, ids, texts = about["kind"], tuple(about["ids"]), tuple(about["texts"])
+            settings, dimensions = about["settings"], about["dimensions"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{folder / _ABOUT} is damaged ({error}): save it again.") from error
+        if _sha256(folder / _VECTORS) != about["sha256"]:
+            raise ValueError(f"{folder / _VECTORS} is not the file that was saved: save it again.")
+        backend = index_kind(kind).read(folder / _VECTORS, len(ids), dimensions, **settings)
+        if backend.shape != (len(ids), dimensions) or len(ids) != len(texts):
+            raise ValueError(
+                f"{folder}: {_VECTORS} holds vectors of shape {backend.shape}, {_ABOUT} "
+                f"{len(ids)} ids, {len(texts)} texts and {dimensions} dimensions: save it again."
+            )
+        return cls(kind, ids, texts, about["fingerprint"], dimensions, backend)
+
+
+def build_index(model, corpus, *, kind="exact", cache=None, **options) -> Index:
+    """Return an ``Index`` of ``corpus``, encoded with ``model``.
+
+    ``corpus`` is a list of texts, which get the ids ``"0"`` to ``"n-1"``, or a dict from id to
+    text. ``cache`` is passed on to ``encode``. The kinds:
+
+    ``"exact"``
+        compares with every document: always right, time grows with n · d. No options.
+    ``"faiss"``
+        an inverted file (Sivic & Zisserman 2003; FAISS ``IndexIVFFlat``): k-means sorts the
+        documents into ``nlist`` cells, a query looks into the ``nprobe`` nearest. Chosen over
+        FAISS's graph because ``"hnsw"`` is a graph already: two ideas to compare, not one twice.
+        Options ``nlist`` (default about 4·√n, at least 39 documents a cell), ``nprobe`` (default
+        an eighth of the cells, at least 8), ``seed=0``.
+    ``"hnsw"``
+        a layered graph of neighbours, walked greedily (Malkov & Yashunin 2016; hnswlib). Options
+        ``M=16`` links a document, ``ef_construction=200`` and ``ef=64`` candidates kept while
+        building and searching, ``seed=0``. Built on one thread, so that it is reproducible.
+
+    Raises ValueError for an empty corpus or unknown kind; TypeError for a corpus that is one
+    string, a text or id that is not a string (it is named), or an unknown option; ImportError
+    with the line to install when a kind's package is missing.
+    """
+    from course_utils.encoding.encode import encode
+
+    index_kind(kind, options)  # a wrong kind or option should not wait for the encoding
+    ids, texts = _ids_and_texts(corpus)
+    matrix = encode(model, texts, cache=cache)
+    return Index.from_matrix(
+        matrix, texts, ids=ids, kind=kind, fingerprint=fingerprint_or_none(model), **options
+    )
+
+
+def search(model, query, corpus_or_index, *, k=5, cache=None) -> list:
+    """Return the k texts nearest to ``query``: a list of ``Hit``, best first.
+
+    For a list of queries, a list of such lists. ``corpus_or_index`` is an ``Index``, or a
+    corpus as in ``build_index``, which is then encoded and searched exactly; for more than one
+    search of the same corpus build the index once. Of a corpus with n < k texts all n come back.
+
+    An index remembers the fingerprint of the model that made it, and vectors of two models must
+    not be compared: their axes mean different things. Where the model or the index has no
+    fingerprint (a bare function as embedder), only the number of dimensions can be checked.
+
+    Raises ValueError for another model than the index's (naming both fingerprints), for a blank
+    query, k < 1 or an empty corpus; TypeError for a query that is neither a string nor a list
+    of strings.
+    """
+    from course_utils.encoding.encode import encode
+
+    k = check_k(k)
+    single = isinstance(query, str)
+    queries = [query] if single else _checked_texts(query, "query")
+    for number, text in enumerate(queries):
+        if not text.strip():
+            raise ValueError(f"Query {number} is blank: write what to look for.")
+    index = corpus_or_index
+    if not isinstance(index, Index):
+        index = build_index(model, corpus_or_index, cache=cache)
+    check_same_model(model, index)
+    if not queries:
+        return []
+    scores, rows = index.search(encode(model, queries, cache=cache), k)
+    hits = [_hits(index, *found) for found in zip(scores, rows, strict=True)]
+    return hits[0] if single else hits
+
+
+def recall_against_exact(approx_rows, exact_rows) -> float:
+    """Return the mean share of the exact nearest rows that an approximate search found, 0 to 1.
+
+    Both have shape (q, k), row numbers as ``Index.search`` returns them; for each query
+    |found ∩ exact| / |exact|, then the mean over queries. Order within a row does not count, nor
+    do places marked -1.
+
+    Raises ValueError when the numbers of queries differ, or there are none.
+
+    >>> recall_against_exact([[1, 2], [5, -1]], [[2, 1], [5, 6]])
+    0.75
+    """
+    approx_rows, exact_rows = np.asarray(approx_rows), np.asarray(exact_rows)
+    if len(approx_rows) != len(exact_rows) or not exact_rows.size:
+        raise ValueError(
+            f"There are {len(approx_rows)} approximate and {len(exact_rows)} exact result rows: "
+            "give the same queries to both searches, at least one, with k of at least 1."
+        )
+    shares = [
+        len(set(exact) & set(found) - {-1}) / len(set(exact))
+        for found, exact in zip(approx_rows.tolist(), exact_rows.tolist(), strict=True)
+    ]
+    return float(np.mean(shares))
+
+
+def check_k(k) -> int:
+    """``k`` as an int; raises ValueError when it is not a whole number of at least 1."""
+    try:
+        number = operator.index(k)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(k, bool):
+        raise ValueError(f"k is {k!r}: ask for a whole number of results, at least 1.")
+    return number
+
+
+def _ids_and_texts(corpus) -> tuple[list[str], list[str]]:
+    if isinstance(corpus, Mapping):
+        texts = _checked_texts(corpus.values(), "corpus", names=list(corpus))
+        ids = list(corpus)
+        _check_ids(ids)
+    else:
+        texts = _checked_texts(corpus, "corpus")
+        ids = [str(row) for row in range(len(texts))]
+    if not texts:
+        raise ValueError("The corpus is empty: give at least one text to search in.")
+    return ids, texts
+
+
+def _checked_texts(texts, name, names=None) -> list[str]:
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"{name} is one string: put it in a list, [text].")
+    texts = list(texts)
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            place = number if names is None else repr(names[number])
+            raise TypeError(
+                f"{name} item {place} is a {type(text).__name__}, not a string: "
+                "leave it out or convert it."
+            )
+    return texts
+
+
+def _check_ids(ids) -> None:
+    seen = set()
+    for row, name in enumerate(ids):
+        if not isinstance(name, str):
+            raise TypeError(f"The id {name!r} of row {row} is not a string: use str(id).")
+        if name in seen:
+            raise ValueError(f"The id {name!r} comes twice, again at row {row}: make ids unique.")
+        seen.add(name)
+
+
+def check_same_model(model, index) -> None:
+    """Raise ValueError when ``index`` is known to hold another model's vectors."""
+    mine = fingerprint_or_none(model)
+    if mine is not None and index.fingerprint is not None and mine != index.fingerprint:
+        raise ValueError(
+            f"The index was built by model {index.fingerprint[:12]}, the query would be encoded by "
+            f"model {mine[:12]}: their vectors cannot be compared. Search with the model that "
+            "built the index, or build the index again with this one (build_index)."
+        )
+
+
+def _hits(index, scores, rows) -> list[Hit]:
+    found = [(score, row) for score, row in zip(scores.tolist(), rows.tolist(), strict=True)]
+    return [
+        Hit(id=index.ids[row], score=score, text=index.texts[row], rank=rank)
+        for rank, (score, row) in enumerate(found, start=1)
+        if row >= 0
+    ]
+
+
+@contextmanager
+def whole_folder(folder):
+    """Return a new folder to write to, which takes the place of ``folder`` if no exception comes."""
+    folder = Path(folder)
+    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    fresh.mkdir(parents=True)
+    old = fresh.with_name(f"{fresh.name}.old")
+    try:
+        yield fresh
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sha256(path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

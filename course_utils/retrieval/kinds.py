@@ -1,0 +1,248 @@
+"""The kinds of index behind one signature: exact, FAISS's inverted file, hnswlib's graph.
+
+Each kind has ``build(matrix, **options)``, ``search(vectors, k)``, ``shape`` (n, d), ``write(path)``
+and ``read(path, ...)``; ``KINDS`` names them. ``course_utils.retrieval.index`` is what to call.
+"""
+
+import importlib
+import inspect
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Scores of one block take queries x documents x 4 bytes: 16 MB, however large the corpus is.
+_QUERY_BLOCK = 256
+_DOCUMENT_BLOCK = 16_384
+
+
+def top_k(scores, k) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k highest scores of each row and their columns, both (q, min(k, n)).
+
+    Highest first; equal scores by column, lower first, also where a tie straddles the k-th place.
+
+    >>> top_k(np.array([[1.0, 3.0, 3.0, 2.0]]), 2)
+    (array([[3., 3.]]), array([[1, 2]]))
+    """
+    count = scores.shape[1]
+    k = min(k, count)
+    columns = np.argpartition(scores, count - k, axis=1)[:, count - k :]
+    chosen = np.take_along_axis(scores, columns, axis=1)
+    # argpartition takes any of those that tie for the last place: settle these rows by column.
+    lowest = chosen.min(axis=1, keepdims=True)
+    for row in np.flatnonzero((scores >= lowest).sum(axis=1) > k):
+        candidates = np.flatnonzero(scores[row] >= lowest[row])
+        columns[row] = candidates[np.argsort(-scores[row, candidates], kind="stable")[:k]]
+        chosen[row] = scores[row, columns[row]]
+    order = np.lexsort((columns, -chosen), axis=1)
+    return np.take_along_axis(chosen, order, axis=1), np.take_along_axis(columns, order, axis=1)
+
+
+def scan(queries, documents, k, score) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k best of ``documents`` for each of ``queries``, in bounded memory.
+
+    Both are arrays; ``score(query_block, document_block)`` returns their (q, n) scores. A block's
+    k best contain every row of the overall k best that lies in that block, so keeping those and
+    merging is exact. Returns scores and row numbers, as ``top_k`` does.
+    """
+    k = min(k, len(documents))
+    results = []
+    for first in range(0, len(queries), _QUERY_BLOCK):
+        block = queries[first : first + _QUERY_BLOCK]
+        best, rows = np.empty((len(block), 0), np.float32), np.empty((len(block), 0), np.int64)
+        for start in range(0, len(documents), _DOCUMENT_BLOCK):
+            new, columns = top_k(score(block, documents[start : start + _DOCUMENT_BLOCK]), k)
+            best = np.concatenate([best, new], axis=1)
+            rows = np.concatenate([rows, columns + start], axis=1)
+            order = np.lexsort((rows, -best), axis=1)[:, :k]
+            best = np.take_along_axis(best, order, axis=1)
+            rows = np.take_along_axis(rows, order, axis=1)
+        results.append((best, rows))
+    if not results:
+        return np.empty((0, k), np.float32), np.empty((0, k), np.int64)
+    return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
+
+
+def as_matrix(vectors, name) -> np.ndarray:
+    """``vectors`` as a C-ordered (n, d) float32 array of finite numbers; ValueError otherwise."""
+    matrix = np.ascontiguousarray(vectors, dtype=np.float32)
+    if matrix.ndim != 2 or not matrix.shape[1]:
+        raise ValueError(
+            f"{name} has shape {matrix.shape}: give one row of numbers a text, (n, d)."
+        )
+    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"{name} row {bad[0]} holds a NaN or infinite number ({len(bad)} such rows in all): "
+            "encode that text again or leave it out."
+        )
+    return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Exact:
+    """Every document is compared with every query."""
+
+    matrix: np.ndarray
+
+    library = None
+    settings = {}  # noqa: RUF012
+
+    @property
+    def shape(self):
+        return self.matrix.shape
+
+    @classmethod
+    def build(cls, matrix):
+        return cls(matrix)
+
+    def search(self, vectors, k):
+        return scan(vectors, self.matrix, k, lambda queries, documents: queries @ documents.T)
+
+    def write(self, path):
+        with open(path, "wb") as file:
+            np.save(file, self.matrix, allow_pickle=False)
+
+    @classmethod
+    def read(cls, path, count, dimensions):
+        return cls(as_matrix(np.load(path, allow_pickle=False), path.name))
+
+
+@dataclass(frozen=True, eq=False)
+class Faiss:
+    """Documents in k-means cells; a query looks into the nearest ones (IndexIVFFlat)."""
+
+    index: Any
+
+    library = "faiss"
+    settings = {}  # noqa: RUF012
+
+    @property
+    def shape(self):
+        return self.index.ntotal, self.index.d
+
+    @classmethod
+    def build(cls, matrix, *, nlist=None, nprobe=None, seed=0):
+        import faiss
+
+        count, dimensions = matrix.shape
+        # 4 sqrt(n) cells balance the two loops of a query; k-means wants 39 points a cell.
+        nlist = nlist or max(1, min(round(4 * count**0.5), count // 39))
+        if not 1 <= nlist <= count:
+            raise ValueError(f"nlist is {nlist}: choose between 1 and {count}, one a text at most.")
+        cells = faiss.IndexFlatIP(dimensions)
+        index = faiss.IndexIVFFlat(cells, dimensions, nlist, faiss.METRIC_INNER_PRODUCT)
+        index.cp.seed, index.cp.spherical = seed, True
+        index.train(matrix)
+        index.add(matrix)
+        index.nprobe = min(nlist, nprobe or max(8, nlist // 8))
+        return cls(index)
+
+    def search(self, vectors, k):
+        return _in_order(*self.index.search(vectors, k))
+
+    def write(self, path):
+        import faiss
+
+        faiss.write_index(self.index, str(path))
+
+    @classmethod
+    def read(cls, path, count, dimensions):
+        import faiss
+
+        return cls(faiss.read_index(str(path)))
+
+
+@dataclass(frozen=True, eq=False)
+class Hnsw:
+    """Documents as a layered graph of neighbours, walked greedily."""
+
+    index: Any
+    settings: dict
+
+    library = "hnswlib"
+
+    @property
+    def shape(self):
+        return self.index.get_current_count(), self.index.dim
+
+    @classmethod
+    def build(cls, matrix, *, M=16, ef_construction=200, ef=64, seed=0):
+        import hnswlib
+
+        index = hnswlib.Index(space="ip", dim=matrix.shape[1])
+        index.init_index(len(matrix), M=M, ef_construction=ef_construction, random_seed=seed)
+        index.add_items(matrix, num_threads=1)
+        return cls(index, {"ef": ef})
+
+    def search(self, vectors, k):
+        if not len(vectors):
+            return np.empty((0, k)), np.empty((0, k), np.int64)
+        self.index.set_ef(max(self.settings["ef"], k))
+        try:
+            rows, distances = self.index.knn_query(vectors, k)
+        except RuntimeError as error:
+            # Many equal vectors can cut the graph in pieces that no walk crosses.
+            raise RuntimeError(
+                f"The graph's walk met fewer than {k} texts: build the index with a larger M "
+                "and ef_construction, or drop repeated texts."
+            ) from error
+        return _in_order(1 - distances, rows.astype(np.int64))
+
+    def write(self, path):
+        self.index.save_index(str(path))
+
+    @classmethod
+    def read(cls, path, count, dimensions, *, ef):
+        import hnswlib
+
+        # hnswlib believes the caller about the width, and would read past the end of the vectors.
+        # Its file opens with six sizes; the last two bound the bytes of one vector.
+        with open(path, "rb") as file:
+            *_, end, start = struct.unpack("=6Q", file.read(48))
+        if end - start != 4 * dimensions:
+            raise ValueError(
+                f"{path} holds vectors of {(end - start) // 4} numbers, the index says "
+                f"{dimensions}: save the index again."
+            )
+        index = hnswlib.Index(space="ip", dim=dimensions)
+        index.load_index(str(path), max_elements=count)
+        return cls(index, {"ef": ef})
+
+
+KINDS = {"exact": Exact, "faiss": Faiss, "hnsw": Hnsw}
+
+
+def index_kind(kind, options=None):
+    """Return the class for ``kind``, once its name, its options and its package are known to be there.
+
+    Raises ValueError for an unknown kind, TypeError for an unknown option and ImportError, with
+    the line to install, for a missing package.
+    """
+    if kind not in KINDS:
+        known = ", ".join(repr(name) for name in KINDS)
+        raise ValueError(f"There is no index kind {kind!r}: choose one of {known}.")
+    backend = KINDS[kind]
+    known = list(inspect.signature(backend.build).parameters)[1:]
+    for name in options or {}:
+        if name not in known:
+            raise TypeError(f"An index of kind {kind!r} has no option {name!r}, only {known}.")
+    if backend.library:
+        from course_utils.models.files import install_line
+
+        try:
+            importlib.import_module(backend.library)
+        except ImportError as error:
+            raise ImportError(
+                f"An index of kind {kind!r} needs the package {backend.library}: "
+                f"{install_line('ann')}"
+            ) from error
+    return backend
+
+
+def _in_order(scores, rows):
+    # The libraries leave ties in the order of discovery, and mark what they did not find by -1.
+    scores = np.where(rows < 0, -np.inf, scores)
+    order = np.lexsort((rows, -scores), axis=1)
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)

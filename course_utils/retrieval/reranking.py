@@ -1,0 +1,361 @@
+"""A second, closer look at the texts a search found: cross-encoders and late interaction.
+
+A bi-encoder reads query and text apart, so that texts can be encoded once, beforehand. A
+cross-encoder reads them together and compares word by word: usually better, always dearer, so it
+looks only at what a search put in front of it. Late interaction stands between the two: one vector
+a token, made apart, compared together.
+"""
+
+import hashlib
+import json
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from course_utils.models.files import no_progress_bars
+from course_utils.models.fingerprints import fingerprint_or_none
+from course_utils.retrieval.index import (
+    Hit,
+    build_index,
+    check_k,
+    check_same_model,
+    whole_folder,
+)
+
+# What makes two minutes on two cores enough: short inputs, and half of the layers left as they are.
+_MAX_TOKENS = 64
+_FROZEN_SHARE = 0.5
+_WARM_UP = 0.1
+_HARD_DEPTH = 30  # hard negatives are drawn from this many first search results
+_RECIPE = 1  # counted up with every change of the recipe, so that older saved results are not used
+
+
+def rerank(cross_encoder, query, hits, *, k=None, weight=1.0) -> list[Hit]:
+    """Return the same hits in the order a cross-encoder gives them, with its scores and new ranks.
+
+    ``cross_encoder`` is a sentence-transformers ``CrossEncoder``, or anything else with
+    ``rank(query, texts)`` returning dicts with ``corpus_id`` and ``score``. ``k`` keeps the first
+    k. Equal scores keep the order of ``hits``.
+
+    ``weight`` below 1 keeps some of the first search's opinion: both lists of scores are brought
+    to mean 0 and standard deviation 1, and a hit's score becomes ``weight · cross-encoder +
+    (1 - weight) · search``. It helps where the cross-encoder is weak.
+
+    Raises ValueError for a blank query, k < 1 or a weight outside 0 to 1.
+
+    >>> class Longest:
+    ...     def rank(self, query, texts):
+    ...         return [{"corpus_id": i, "score": len(text)} for i, text in enumerate(texts)]
+    >>> hits = [Hit("a", 0.9, "short", 1), Hit("b", 0.8, "much longer", 2)]
+    >>> [(hit.id, hit.score, hit.rank) for hit in rerank(Longest(), "which?", hits)]
+    [('b', 11.0, 1), ('a', 5.0, 2)]
+    """
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight is {weight}: give the cross-encoder's share, from 0 to 1.")
+    if not _checked(query, hits, k):
+        return []
+    scores = np.empty(len(hits))
+    for result in cross_encoder.rank(query, [hit.text for hit in hits]):
+        scores[result["corpus_id"]] = result["score"]
+    if weight < 1:
+        before = np.array([hit.score for hit in hits])
+        scores = weight * _standardised(scores) + (1 - weight) * _standardised(before)
+    return _ordered(hits, scores, k)
+
+
+def rerank_late(model, query, hits, *, k=None) -> list[Hit]:
+    """Return the same hits ordered by late interaction, with MaxSim scores and new ranks.
+
+    ``model`` is a SentenceTransformer; its token vectors are compared by ``maxsim_scores``.
+    Any model with token vectors works, one trained for it (ColBERT, Khattab & Zaharia 2020) works
+    better. ``k`` keeps the first k. Equal scores keep the order of ``hits``.
+
+    Raises ValueError for a blank query or k < 1.
+    """
+    if not _checked(query, hits, k):
+        return []
+    query_tokens, *documents = token_vectors(model, [query, *(hit.text for hit in hits)])
+    return _ordered(hits, maxsim_scores(query_tokens, documents), k)
+
+
+def token_vectors(model, texts, *, batch_size=32) -> list[np.ndarray]:
+    """Return one matrix a text, (tokens, d) float32 with rows of length 1: a vector for every token.
+
+    Tokens are the model's own, its start and end marks included; texts over its limit are cut
+    there. Through ``SentenceTransformer.encode(output_value="token_embeddings")``.
+
+    Raises TypeError when ``texts`` is one string.
+    """
+    if isinstance(texts, str):
+        raise TypeError("texts is one string: put it in a list, [text].")
+    found = model.encode(list(texts), output_value="token_embeddings", batch_size=batch_size)
+    matrices = [np.asarray(tokens.float().cpu(), dtype=np.float32) for tokens in found]
+    return [
+        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in matrices
+    ]
+
+
+def maxsim_scores(query_tokens, documents) -> np.ndarray:
+    """Return how well each document covers the query, token by token: (n,) float32.
+
+    ``query_tokens`` has shape (tokens, d); ``documents`` is a list of such matrices. A score is
+    the sum over query tokens i of the largest dot product with any document token j,
+    sum_i max_j q_i · d_j (Khattab & Zaharia 2020, equation 3), from -tokens to tokens for rows of
+    length 1. Through ``sentence_transformers.util.maxsim`` where there is one (from version 6).
+
+    >>> query = np.eye(2, dtype=np.float32)
+    >>> maxsim_scores(query, [query, query[:1]]).tolist()
+    [2.0, 1.0]
+    """
+    if not documents:
+        return np.empty(0, np.float32)
+    try:
+        from sentence_transformers.util import maxsim
+    except ImportError:
+        return _plain_maxsim(query_tokens, documents)
+    return maxsim([query_tokens], list(documents))[0].numpy()
+
+
+def _plain_maxsim(query_tokens, documents):
+    scores = [(query_tokens @ document.T).max(axis=1).sum() for document in documents]
+    return np.array(scores, dtype=np.float32)
+
+
+def train_cross_encoder(
+    model,
+    pairs,
+    *,
+    index=None,
+    negatives=4,
+    steps=200,
+    batch_size=4,
+    learning_rate=4e-4,
+    seed=0,
+    folder=None,
+    cache=None,
+    show_progress_bar=True,
+):
+    """Return a small ``CrossEncoder`` made from ``model``'s own transformer, trained on ``pairs``.
+
+    ``pairs`` is a list of (query, relevant text). Each step takes ``batch_size`` pairs and, for
+    each, ``negatives`` other texts: half of them hard (among the first 30 that ``model`` itself
+    finds for the query), half drawn from all texts. Both come from ``index``, an
+    ``Index`` made by ``model``; without one, the pairs' texts are
+    encoded (``cache`` is passed on) and indexed first. The loss is the cross-entropy of a softmax
+    over each relevant text and its negatives (listwise; Cao et al. 2007, with one relevant text).
+    Scores are logits: any real number, higher is better. Training this short teaches less than the
+    model's search knows already: expect gains from ``rerank(..., weight=0.3)``, not from weight 1.
+
+    The weights come from ``model`` in memory, under a new one-number classification head; ``model``
+    itself is not changed. The lower half of the layers stays as it is, and inputs are cut at 64
+    tokens, query and text together. On the CPU the same arguments give the same cross-encoder.
+
+    With ``folder``, the result is saved below it (safetensors) under a name made from the model's
+    fingerprint, pairs, texts and settings, and a second call with the same loads it. An interrupted
+    call writes nothing.
+
+    Raises ValueError for no pairs, a blank query or text (the pair is named), a text collection
+    with too few texts for ``negatives``, a setting below 1 (``negatives``, ``steps``,
+    ``batch_size``) or an index that another model made; TypeError for a pair that is not two
+    strings.
+    """
+    pairs = _checked_pairs(pairs)
+    for name, value in (("negatives", negatives), ("steps", steps), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}: it must be at least 1.")
+    if index is None:
+        texts = list(dict.fromkeys(text for _, text in pairs))
+        index = build_index(model, texts, cache=cache)
+    check_same_model(model, index)
+    settings = [negatives, steps, batch_size, learning_rate, seed, index.kind]
+    target = None
+    if folder is not None:
+        target = Path(folder) / _name(model, pairs, index, settings)
+        if target.is_dir():
+            return _load_cross_encoder(target, model.device)
+    rng = np.random.default_rng(seed)
+    batches = _batches(pairs, steps * batch_size, rng)
+    groups = _with_negatives(model, batches, pairs, index, negatives, rng, cache)
+    cross_encoder = _new_cross_encoder(model, seed)
+    _fit(cross_encoder, groups, batch_size, learning_rate, seed, show_progress_bar)
+    if target is not None:
+        with whole_folder(target) as fresh, _no_reports():
+            cross_encoder.save_pretrained(str(fresh), create_model_card=False)
+    return cross_encoder
+
+
+def _fit(cross_encoder, groups, batch_size, learning_rate, seed, show_progress_bar):
+    """Train in place; each of ``groups`` is a query, its relevant text, then its negatives."""
+    import torch
+    from tqdm.auto import trange
+
+    steps = len(groups) // batch_size
+    base = cross_encoder.model.base_model
+    layers = getattr(getattr(base, "encoder", base), "layer", [])
+    for part in (base.embeddings, *layers[: int(len(layers) * _FROZEN_SHARE)]):
+        part.requires_grad_(False)
+    weights = [weight for weight in cross_encoder.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / (_WARM_UP * steps), 1 - step / steps)
+    )
+    cross_encoder.train()
+    # Dropout draws from torch's global generator: fork it, so that the caller's stays untouched.
+    with (
+        torch.random.fork_rng(),
+        trange(steps, desc="Cross-encoder", disable=not show_progress_bar) as progress,
+    ):
+        torch.manual_seed(seed)
+        for step in progress:
+            batch = groups[step * batch_size : (step + 1) * batch_size]
+            queries = [query for query, *texts in batch for _ in texts]
+            tokens = cross_encoder.tokenizer(
+                queries,
+                [text for _, *texts in batch for text in texts],
+                truncation=True,
+                max_length=_MAX_TOKENS,
+                padding=True,
+                return_tensors="pt",
+            ).to(cross_encoder.device)
+            logits = cross_encoder.model(**tokens).logits.view(len(batch), -1)  # (pairs, texts)
+            relevant = torch.zeros(len(batch), dtype=torch.long, device=logits.device)
+            loss = torch.nn.functional.cross_entropy(logits, relevant)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+            schedule.step()
+            progress.set_postfix(loss=f"{loss.item():.3f}")
+    cross_encoder.requires_grad_(True).eval()
+
+
+def _new_cross_encoder(model, seed):
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    # A CrossEncoder is built from files. These are the weights in memory, not those the model was
+    # loaded from: training done since then must not be lost.
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        torch.random.fork_rng(),
+        _no_reports(),
+    ):
+        model[0].auto_model.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        torch.manual_seed(seed)
+        return CrossEncoder(
+            folder,
+            num_labels=1,
+            max_length=_MAX_TOKENS,
+            device=str(model.device),
+            local_files_only=True,
+            # Logits, not their sigmoid, which rounds to exactly 1 for every confident score.
+            activation_fn=torch.nn.Identity(),
+        )
+
+
+@contextmanager
+def _no_reports():
+    """Silence transformers' bars, and its warning that the head is new, as it is meant to be."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with no_progress_bars():
+            yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _load_cross_encoder(folder, device):
+    from sentence_transformers import CrossEncoder
+
+    try:
+        with _no_reports():
+            return CrossEncoder(str(folder), device=str(device), local_files_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"The cross-encoder saved in {folder} cannot be read ({error}): delete that folder "
+            "and call again to train it anew."
+        ) from error
+
+
+def _batches(pairs, count, rng):
+    """Return the numbers of the pairs to train on, ``count`` in all: whole shuffled rounds, then a part."""
+    rounds = -(-count // len(pairs))
+    return np.concatenate([rng.permutation(len(pairs)) for _ in range(rounds)])[:count].tolist()
+
+
+def _with_negatives(model, chosen, pairs, index, negatives, rng, cache):
+    """For each chosen pair the query, its relevant text, then ``negatives`` other texts."""
+    from course_utils.encoding.encode import encode
+
+    relevant = {}
+    for query, text in pairs:
+        relevant.setdefault(query, set()).add(text)
+    queries = list(dict.fromkeys(pairs[number][0] for number in chosen))
+    found = index.search(encode(model, queries, cache=cache), _HARD_DEPTH)[1]
+    rows = dict(zip(queries, found.tolist(), strict=True))
+    groups = []
+    for query, text in (pairs[number] for number in chosen):
+        taken = {}  # a dict keeps the order, and the same text from being taken twice
+        hard = [index.texts[row] for row in rows[query] if row >= 0]
+        sources = (
+            ([hard[place] for place in rng.permutation(len(hard))], (negatives + 1) // 2),
+            ((index.texts[row] for row in rng.permutation(len(index))), negatives),
+        )
+        for source, enough in sources:
+            allowed = (other for other in source if other not in relevant[query])
+            while len(taken) < enough and (other := next(allowed, None)) is not None:
+                taken[other] = True
+        if len(taken) < negatives:
+            raise ValueError(
+                f"There are only {len(taken)} texts besides the relevant ones to serve as negatives "
+                f"for the query {query!r}, {negatives} were asked for: give more texts, or lower "
+                "negatives."
+            )
+        groups.append((query, text, *taken))
+    return groups
+
+
+def _checked_pairs(pairs):
+    checked = []
+    for number, pair in enumerate(pairs):
+        if len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+            raise TypeError(f"Pair {number} is not two strings: give (query, relevant text).")
+        if not all(text.strip() for text in pair):
+            raise ValueError(f"Pair {number} has a blank query or text: leave it out.")
+        checked.append(tuple(pair))
+    if not checked:
+        raise ValueError("There are no pairs to train on: give a list of (query, relevant text).")
+    return checked
+
+
+def _name(model, pairs, index, settings):
+    told = json.dumps([_RECIPE, fingerprint_or_none(model), pairs, index.texts, settings])
+    return f"cross-encoder-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+
+
+def _checked(query, hits, k):
+    if not query.strip():
+        raise ValueError("The query is blank: write what to look for.")
+    if k is not None:
+        check_k(k)
+    return len(hits)
+
+
+def _standardised(scores):
+    spread = scores.std()
+    return (scores - scores.mean()) / (spread if spread else 1)
+
+
+def _ordered(hits, scores, k):
+    order = np.argsort(-np.asarray(scores), kind="stable")[:k]
+    return [
+        replace(hits[row], score=float(scores[row]), rank=rank)
+        for rank, row in enumerate(order, start=1)
+    ]
