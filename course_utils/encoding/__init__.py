@@ -1,10 +1,13 @@
 """Text in, float32 matrix out; never the same text twice."""
 
 from course_utils.encoding.cache import EmbeddingCache
-from course_utils.encoding.encode import as_embedder, dimension, encode
+from course_utils.encoding.embedders import AnyEmbedder, Embedder, as_embedder, dimension
+from course_utils.encoding.encode import encode
 from course_utils.encoding.speed import measure_speed, peak_memory_mb
 
 __all__ = [
+    "AnyEmbedder",
+    "Embedder",
     "EmbeddingCache",
     "as_embedder",
     "dimension",

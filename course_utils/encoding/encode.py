@@ -8,13 +8,13 @@ by a fingerprint of the model, remembers.
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 
 from course_utils.encoding.batches import Called, Tokenised, tokenises_plainly
+from course_utils.encoding.embedders import as_embedder, dimension
 from course_utils.models.fingerprints import fingerprint, is_sentence_transformer
 
 __all__ = ["as_embedder", "dimension", "encode", "fingerprint"]
@@ -110,45 +110,6 @@ def encode(
                 cache.put(key, [unique[row] for row in done], vectors, tokens=tokens[done])
             advance(len(done))
     return matrix if len(unique) == len(texts) else matrix[rows]
-
-
-def dimension(model):
-    """Return the length of the model's vectors, or None if it does not say.
-
-    An embedder says so in a ``dimension`` attribute.
-
-    >>> dimension(as_embedder(len)) is None
-    True
-    """
-    for name in ("get_embedding_dimension", "get_sentence_embedding_dimension"):
-        if callable(getattr(model, name, None)):
-            return getattr(model, name)()
-    return getattr(model, "dimension", None)
-
-
-@dataclass(frozen=True)
-class FunctionEmbedder:
-    """A function from a list of texts to a matrix, under the name ``encode``."""
-
-    function: Callable
-    fingerprint: str | None = None
-
-    def encode(self, texts):
-        """Return the function's matrix (n, d) for n texts."""
-        return self.function(texts)
-
-
-def as_embedder(function, fingerprint=None):
-    """Return an embedder that calls ``function(list[str]) -> (n, d)``.
-
-    ``fingerprint`` is a string of your choice that changes whenever the function's vectors do (a
-    model's name and version, say). It is needed only where vectors are cached.
-
-    >>> shouting = as_embedder(lambda texts: [[text.count("!")] for text in texts])
-    >>> shouting.encode(["oh!", "no"])
-    [[1], [0]]
-    """
-    return FunctionEmbedder(function, fingerprint)
 
 
 @contextmanager
