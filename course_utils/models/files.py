@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution, requires
 from io import BufferedReader, RawIOBase
 from pathlib import Path
+from types import ModuleType
 
 HUB_PATIENCE = 4.0  # seconds to wait for the first answer of a hub
 
@@ -33,6 +35,25 @@ def install_line(extra):
     wanted = [line.split(";")[0].strip() for line in listed if mine.search(line)]
     quoted = " ".join(f'"{requirement}"' for requirement in wanted)
     return f'"{sys.executable}" -m pip install {quoted}'
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType:
+    """Return the module ``module``, imported, or say which of the course's extras brings it.
+
+    ``purpose`` begins the error: what is wanted, in words. Raises ``ImportError`` with the line to
+    type where the module is not installed.
+
+    >>> require("json", "course", "Reading a file").loads("[1]")
+    [1]
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(
+            f"{purpose} needs the package {package}, which is not installed. Run: "
+            f"{install_line(extra)}"
+        ) from error
 
 
 def package_file(package, path):
