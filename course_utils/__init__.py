@@ -6,13 +6,16 @@ and pulls in neither torch nor matplotlib.
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "load_model": "models",
     "MODELS": "models",
     "load_task": "data",
+    "as_embedder": "encoding",
     "encode": "encoding",
+    "encode_query": "encoding",
+    "encode_document": "encoding",
     "EmbeddingCache": "encoding",
     "search": "retrieval",
     "build_index": "retrieval",

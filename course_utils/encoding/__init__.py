@@ -2,7 +2,7 @@
 
 from course_utils.encoding.cache import EmbeddingCache
 from course_utils.encoding.embedders import AnyEmbedder, Embedder, as_embedder, dimension
-from course_utils.encoding.encode import encode
+from course_utils.encoding.encode import encode, encode_document, encode_query
 from course_utils.encoding.speed import measure_speed, peak_memory_mb
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "as_embedder",
     "dimension",
     "encode",
+    "encode_document",
+    "encode_query",
     "measure_speed",
     "peak_memory_mb",
 ]

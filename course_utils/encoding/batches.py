@@ -9,7 +9,12 @@ import math
 
 import numpy as np
 
-from course_utils.models.fingerprints import default_prompt, is_sentence_transformer
+from course_utils.models.roles import (
+    has_routes,
+    is_sentence_transformer,
+    resolve_prompt,
+    role_method,
+)
 
 # A batch holds batch_size texts of this length. On a processor, 32 x 64 tokens keep the activations
 # of a small model near the cores; four times as many took 1.4 times as long.
@@ -21,28 +26,45 @@ _TOKENISED_AT_ONCE = 1024
 class Tokenised:
     """Texts as pieces of token ids, on their way through a SentenceTransformer.
 
-    ``tokens`` holds each text's length as the model would see it, uncut. A piece is what goes
-    through the model: a text, its beginning, or one of its windows.
+    ``tokens`` (n,) holds each text's length as the model would see it, uncut. A piece is what goes
+    through the model: a text, its beginning, or one of its windows. Pieces lie end to end in one
+    array of ids, ``ends`` says where; ``owners`` names each piece's text and ``shares`` its part of
+    that text's vector. So a million short texts wait in some bytes each.
     """
 
     def __init__(self, model, texts, prompt, on_long, batch_size):
         self.model = model
         self.tokenizer = model.tokenizer
-        self.prompt = default_prompt(model, prompt)
+        self.prompt = prompt
         self.limit = math.inf if model.max_seq_length is None else model.max_seq_length
         self.lead, self.trail = _special_tokens(self.tokenizer)
         self.prompt_length = self._prompt_length()
         self.windows = on_long == "chunk"
         self.budget = batch_size * TOKENS_PER_TEXT
         self.tokens = np.zeros(len(texts), dtype=np.int64)
-        self.pieces, self.owners, self.shares = [], [], []
-        for start in range(0, len(texts), _TOKENISED_AT_ONCE):
-            for row, ids in enumerate(self._ids(texts[start : start + _TOKENISED_AT_ONCE]), start):
-                self.tokens[row] = len(ids)
-                pieces, weights = self._cut(np.array(ids, dtype=np.int32))
-                self.pieces += pieces
-                self.owners += [row] * len(pieces)
-                self.shares += list(np.float32(weights) / sum(weights))
+        parts = [
+            self._pieces(texts[start : start + _TOKENISED_AT_ONCE], start)
+            for start in range(0, len(texts), _TOKENISED_AT_ONCE)
+        ]
+        if not parts:
+            parts = [(np.zeros(0, np.int32), np.zeros(0, np.int64), [], [])]
+        ids, lengths, owners, shares = zip(*parts, strict=True)
+        self.ids, self.lengths = np.concatenate(ids), np.concatenate(lengths)
+        self.ends = np.cumsum(self.lengths)
+        self.owners = np.concatenate([np.asarray(owner, dtype=np.int64) for owner in owners])
+        self.shares = np.concatenate([np.asarray(share, dtype=np.float32) for share in shares])
+
+    def _pieces(self, texts, first):
+        """Return (ids end to end, lengths, owners, shares) of the pieces of some texts."""
+        found, owners, shares = [], [], []
+        for row, ids in enumerate(self._ids(texts), first):
+            self.tokens[row] = len(ids)
+            pieces, weights = self._cut(np.array(ids, dtype=np.int32))
+            found += pieces
+            owners += [row] * len(pieces)
+            shares += [weight / sum(weights) for weight in weights]
+        lengths = np.array([len(piece) for piece in found], dtype=np.int64)
+        return np.concatenate(found), lengths, owners, shares
 
     def batches(self):
         """Yield (rows, vectors) for the texts that are done, longest first.
@@ -50,16 +72,16 @@ class Tokenised:
         Longest first, so that a batch too large for the memory shows at once and not at the end.
         """
         # An empty text may have no token at all; it still takes a row.
-        lengths = np.array([max(1, len(piece)) for piece in self.pieces], dtype=np.int64)
+        lengths = np.maximum(1, self.lengths)
         order = np.argsort(-lengths, kind="stable")
-        waiting = np.bincount(self.owners, minlength=len(self.tokens)) if len(order) else []
+        waiting = np.bincount(self.owners, minlength=len(self.tokens))
         partial = {}
         start = 0
         while start < len(order):
             batch = order[start : start + max(1, self.budget // lengths[order[start]])]
             start += len(batch)
             rows, vectors = [], []
-            pooled = self._vectors([self.pieces[piece] for piece in batch])
+            pooled = self._vectors([self._piece(piece) for piece in batch])
             for piece, vector in zip(batch, pooled, strict=True):
                 row = self.owners[piece]
                 total = partial.pop(row, 0) + self.shares[piece] * vector
@@ -71,6 +93,10 @@ class Tokenised:
                     vectors.append(total)
             if rows:
                 yield np.array(rows), np.stack(vectors)
+
+    def _piece(self, number):
+        end = self.ends[number]
+        return self.ids[end - self.lengths[number] : end]
 
     def _ids(self, texts):
         return self.tokenizer(
@@ -145,17 +171,22 @@ class Tokenised:
 
 
 class Called:
-    """Texts on their way through somebody else's ``encode``, whose tokens we do not see."""
+    """Texts on their way through somebody else's ``encode``, whose tokens we do not see.
+
+    ``role`` chooses its ``encode_query`` or ``encode_document``, where it has them; a ``prompt`` that
+    the caller gave stands in place of what the role would do to a text.
+    """
 
     limit = math.inf
     tokens = 0
 
-    def __init__(self, model, texts, prompt, on_long, batch_size):
+    def __init__(self, model, texts, prompt, on_long, batch_size, *, role=None):
         self.texts, self.batch_size = texts, batch_size
         self.order = np.arange(len(texts))
         if is_sentence_transformer(model):
             self.order = np.argsort([-len(text) for text in texts], kind="stable")
-            self.call = lambda part: model.encode(
+            method = getattr(model, role_method(model, role))
+            self.call = lambda part: method(
                 part,
                 batch_size=batch_size,
                 prompt=prompt,
@@ -163,7 +194,8 @@ class Called:
                 show_progress_bar=False,
             )
         else:
-            self.call = lambda part: model.encode([(prompt or "") + text for text in part])
+            method = getattr(model, role_method(model, role if prompt is None else None))
+            self.call = lambda part: method([(prompt or "") + text for text in part])
         if on_long != "warn" and getattr(model, "max_seq_length", None) != math.inf:
             raise ValueError(
                 f'on_long="{on_long}" needs to count tokens, and this {type(model).__name__} does not '
@@ -177,13 +209,23 @@ class Called:
             yield part, self.call([self.texts[row] for row in part])
 
 
+def on_their_way(model, texts, role, prompt, prompt_name, on_long, batch_size):
+    """Return the texts as ``Tokenised`` where the model allows it, else as ``Called``."""
+    if not is_sentence_transformer(model) and prompt_name is None:
+        return Called(model, texts, prompt, on_long, batch_size, role=role)
+    prompt = resolve_prompt(model, role, prompt=prompt, prompt_name=prompt_name)
+    if tokenises_plainly(model):
+        return Tokenised(model, texts, prompt, on_long, batch_size)
+    return Called(model, texts, prompt, on_long, batch_size, role=role)
+
+
 def tokenises_plainly(model):
     """Return whether texts become token ids and nothing else happens to them on the way.
 
     Images, chat templates, routes for queries and documents, and word-vector models have a way of
     their own; for them sentence-transformers' own ``encode`` is called.
     """
-    if not is_sentence_transformer(model):
+    if not is_sentence_transformer(model) or has_routes(model):
         return False
     from sentence_transformers.base.modules.transformer import Transformer
     from transformers import PreTrainedTokenizerBase

@@ -7,26 +7,26 @@ A cache only saves time; whatever goes wrong with the file, encoding goes on wit
 """
 
 import hashlib
-import os
 import sqlite3
 import time
 import warnings
 import zlib
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from course_utils.arrays import finite_matrix
 
 BUSY_SECONDS = 30
 _APPLICATION = 0x436F7572  # tells our files from other people's SQLite files
 _LAYOUT = 1
 _FIND = "SELECT text, tokens, checksum, vector FROM vectors WHERE fingerprint = ? AND text IN"
 _QUERY_SIZE = 1000  # texts asked for in one SELECT
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_SHORT_READ}
-
-
-class _Damaged(Exception):
-    """A row's checksum does not fit its contents, or the file's layout is not ours."""
+_MAGIC = b"SQLite format 3\0"  # what every SQLite file begins with
 
 
 class EmbeddingCache:
@@ -36,11 +36,11 @@ class EmbeddingCache:
     and its folder are made where they are missing. Use it as a context manager or call ``close``.
     Another process opens the same path for itself; one object belongs to one thread.
 
-    A damaged file is renamed to ``<name>.damaged-<time>`` with a warning and a new one is begun, on
-    opening as well as in use. Where nothing can be read or written (a full or read-only disk, a lock
-    that is not given up in 30 s) the cache warns once and is empty from then on.
+    A vector that is damaged is dropped and encoded anew. Where nothing can be read or written (a
+    full or read-only disk, a damaged file, a lock that is not given up in 30 s) the cache warns once
+    and is empty from then on. No file is ever moved or deleted.
 
-    Raises ``ValueError`` if ``path`` is an SQLite file of another program: it is not ours to rename.
+    Raises ``ValueError`` if there is a file at ``path`` that is no embedding cache.
 
     >>> import tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -51,68 +51,77 @@ class EmbeddingCache:
     ({0: array([0., 1.], dtype=float32)}, {})
     """
 
-    def __init__(self, path=None):
-        if path is None:
-            from course_utils.models.loading import cache_dir
-
-            path = cache_dir() / "embeddings.sqlite"
-        self.path = Path(path)
-        self._connection = None
-        self._file = None
+    def __init__(self, path: str | Path | None = None):
+        self._connection: sqlite3.Connection | None = None
+        self.path = Path("embeddings.sqlite" if path is None else path)
         try:
-            self._open()
-        except _Damaged as error:
-            self._set_aside(error)
-        except (sqlite3.Error, OSError) as error:
-            self._recover(error)
+            if path is None:
+                from course_utils.models.loading import cache_dir
 
-    def get(self, fingerprint, texts):
+                self.path = cache_dir() / self.path
+            self._open()
+        except (sqlite3.Error, OSError) as error:
+            self._switch_off(error)
+        except ValueError as error:
+            if path is not None:  # else nobody chose this file
+                raise
+            self._switch_off(error)
+
+    def get(self, fingerprint: str, texts: Sequence[str]) -> dict[int, np.ndarray]:
         """Return the vectors that are known, as ``{index in texts: (d,) float32 array}``.
 
         The arrays are read-only. Texts that are not in the cache are absent from the answer.
         """
-        return {index: vector for index, (vector, _) in self.lookup(fingerprint, texts).items()}
+        found = self.lookup(fingerprint, texts)
+        return {index: vector for part in found for index, vector, _ in part}
 
-    def lookup(self, fingerprint, texts):
-        """Return ``{index in texts: (vector, tokens)}`` for the texts that are known.
+    def lookup(
+        self, fingerprint: str, texts: Sequence[str]
+    ) -> Iterator[list[tuple[int, np.ndarray, int]]]:
+        """Yield lists of ``(index in texts, vector, tokens)`` for the texts that are known.
 
-        ``tokens`` is the text's length as it was given to ``put``, 0 where none was given: with it,
-        texts over a model's limit are reported from a warm cache as from a cold one.
+        A thousand texts at a time, so that what is found need never lie in memory twice. ``tokens``
+        is the text's length as it was given to ``put``, 0 where none was given: with it, texts over
+        a model's limit are reported from a warm cache as from a cold one.
         """
-        places = {}
-        for index, text in enumerate(texts):
-            places.setdefault(_digest(text), []).append(index)
-        found = self._guarded(lambda connection: _select(connection, fingerprint, list(places)), {})
-        entries = {i: entry for digest, entry in found.items() for i in places[digest]}
-        return dict(sorted(entries.items()))
+        for start in range(0, len(texts), _QUERY_SIZE):
+            places: dict[bytes, list[int]] = {}
+            for index, text in enumerate(texts[start : start + _QUERY_SIZE], start):
+                places.setdefault(_digest(text), []).append(index)
+            rows = self._guarded(partial(_select, fingerprint, list(places)), {})
+            yield sorted(
+                ((index, *row) for digest, row in rows.items() for index in places[digest]),
+                key=itemgetter(0),
+            )
 
-    def put(self, fingerprint, texts, matrix, *, tokens=None):
-        """Return nothing; all rows are kept, or (if the process dies) none of them.
+    def put(
+        self,
+        fingerprint: str,
+        texts: Sequence[str],
+        matrix: ArrayLike,
+        *,
+        tokens: Iterable[int] | None = None,
+    ) -> None:
+        """Keep all rows, or (if the process dies) none of them.
 
         ``matrix`` is (n, d), stored as float32; ``tokens`` is n lengths, optional. Raises
         ``ValueError`` if there is not one row per text, or a row holds NaN or an infinity: a broken
         vector kept here would come back for ever.
         """
-        matrix = np.ascontiguousarray(matrix, dtype="<f4")
-        tokens = [0] * len(texts) if tokens is None else [int(count) for count in tokens]
-        if matrix.ndim != 2 or not len(matrix) == len(texts) == len(tokens):
+        vectors = finite_matrix(matrix, "matrix", dtype="<f4")
+        counts = [0] * len(texts) if tokens is None else [int(count) for count in tokens]
+        if not len(vectors) == len(texts) == len(counts):
             raise ValueError(
-                f"The cache was given {len(texts)} texts, {len(tokens)} token counts and a matrix of "
-                f"shape {matrix.shape}; pass one row and one count per text."
-            )
-        broken = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-        if len(broken):
-            raise ValueError(
-                f"The vector of texts[{broken[0]}] holds NaN or an infinity; the cache keeps finite "
-                "vectors only. Look at what the model returned for that text."
+                f"The cache was given {len(texts)} texts, {len(counts)} token counts and a matrix of "
+                f"shape {vectors.shape}; pass one row and one count per text."
             )
         rows = []
-        for text, count, vector in zip(texts, tokens, matrix, strict=True):
+        for text, count, vector in zip(texts, counts, vectors, strict=True):
             digest, blob = _digest(text), vector.tobytes()
             rows.append((fingerprint, digest, count, _checksum(fingerprint, digest, blob), blob))
         self._guarded(lambda connection: _insert(connection, rows), None)
 
-    def stats(self):
+    def stats(self) -> dict[str, int]:
         """Return ``{"vectors": rows, "models": fingerprints, "bytes": size of the files}``."""
         count = "SELECT count(*), count(DISTINCT fingerprint) FROM vectors"
         vectors, models = self._guarded(lambda c: c.execute(count).fetchone(), (0, 0))
@@ -120,8 +129,8 @@ class EmbeddingCache:
         size = sum(file.stat().st_size for file in files if file.is_file())
         return {"vectors": vectors, "models": models, "bytes": size}
 
-    def clear(self):
-        """Return nothing; every vector of every model is forgotten and the space given back."""
+    def clear(self) -> None:
+        """Forget every vector of every model, and give the space back."""
 
         def forget(connection):
             with connection:
@@ -131,8 +140,8 @@ class EmbeddingCache:
 
         self._guarded(forget, None)
 
-    def close(self):
-        """Return nothing; the file is closed, and this object cannot be used afterwards."""
+    def close(self) -> None:
+        """Close the file; this object cannot be used afterwards."""
         if self._connection is not None:
             self._connection.close()
 
@@ -147,7 +156,7 @@ class EmbeddingCache:
 
     def _open(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = _identity(self.path)
+        _refuse_foreign(self.path)
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level="IMMEDIATE")
         try:
             _patiently(lambda: _prepare(connection, self.path))
@@ -155,7 +164,6 @@ class EmbeddingCache:
             connection.close()
             raise
         self._connection = connection
-        self._file = _identity(self.path)
 
     def _guarded(self, action, otherwise):
         """Return what ``action`` does with the connection, or ``otherwise`` where it cannot."""
@@ -163,45 +171,11 @@ class EmbeddingCache:
             return otherwise
         try:
             return action(self._connection)
-        except (sqlite3.Error, _Damaged) as error:
-            self._recover(error)
-        if self._connection is None:
-            return otherwise
-        # The file is a new one: what was being written goes there, what was sought is not there.
-        try:
-            return action(self._connection)
-        except (sqlite3.Error, _Damaged) as error:
+        except sqlite3.ProgrammingError:
+            raise  # a closed cache, or one used from two threads: the caller's mistake
+        except sqlite3.Error as error:
             self._switch_off(error)
             return otherwise
-
-    def _recover(self, error):
-        if isinstance(error, sqlite3.ProgrammingError):
-            raise error  # a closed cache, or one used from two threads: the caller's mistake
-        code = getattr(error, "sqlite_errorcode", 0)
-        if isinstance(error, _Damaged) or code in _DAMAGE or code & 0xFF in _DAMAGE:
-            self._set_aside(error)
-        else:
-            self._switch_off(error)
-
-    def _set_aside(self, error):
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        try:
-            with _alone(self.path):
-                # Another process that saw the same damage may have begun the new file already.
-                if self._file is not None and _identity(self.path) == self._file:
-                    kept = _rename(self.path)
-                    warnings.warn(
-                        f"The embedding cache {self.path} is damaged ({error}). It was set aside as "
-                        f"{kept.name} and a new one begun; nothing is lost but time. Delete the old "
-                        "file when you no longer want to look at it.",
-                        RuntimeWarning,
-                        stacklevel=2,
-                    )
-                self._open()
-        except (sqlite3.Error, OSError, _Damaged) as next_error:
-            self._switch_off(next_error)
 
     def _switch_off(self, error):
         if self._connection is not None:
@@ -209,10 +183,23 @@ class EmbeddingCache:
             self._connection = None
         warnings.warn(
             f"The embedding cache {self.path} cannot be used ({error}); encoding goes on without it. "
-            "Free some space, or pass EmbeddingCache(path) a file you can write.",
+            "Free some space, delete the file if it is damaged, or pass EmbeddingCache(path) a file "
+            "you can write.",
             RuntimeWarning,
             stacklevel=2,
         )
+
+
+def _refuse_foreign(path):
+    """Raise ValueError for a file that cannot be one of ours; it may be somebody's notes."""
+    if path.is_file() and path.stat().st_size:
+        with open(path, "rb") as file:
+            begins = file.read(len(_MAGIC))
+        if begins != _MAGIC:
+            raise ValueError(
+                f"{path} is not an embedding cache; pass another path. (If it once was one, it is "
+                "damaged beyond reading: delete it, nothing is lost but time.)"
+            )
 
 
 def _prepare(connection, path):
@@ -227,7 +214,7 @@ def _prepare(connection, path):
             f"{path} is an SQLite file of another program, not an embedding cache; pass another path."
         )
     if application == _APPLICATION and layout != _LAYOUT:
-        raise _Damaged(f"its layout is number {layout}, this course reads {_LAYOUT}")
+        raise sqlite3.DatabaseError(f"its layout is number {layout}, this course reads {_LAYOUT}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     if tables:
@@ -259,20 +246,29 @@ def _patiently(action):
         time.sleep(0.02)
 
 
-def _select(connection, fingerprint, digests):
-    found = {}
-    for start in range(0, len(digests), _QUERY_SIZE):
-        part = digests[start : start + _QUERY_SIZE]
-        marks = ",".join("?" * len(part))
-        rows = connection.execute(
-            f"{_FIND} ({marks})",
-            (fingerprint, *part),
-        )
-        for digest, tokens, checksum, blob in rows:
-            # SQLite notices a broken page, not a changed byte within a vector.
-            if checksum != _checksum(fingerprint, digest, blob):
-                raise _Damaged("a vector does not fit its checksum")
+def _select(fingerprint, digests, connection):
+    marks = ",".join("?" * len(digests))
+    found, damaged = {}, []
+    for digest, tokens, checksum, blob in connection.execute(
+        f"{_FIND} ({marks})",
+        (fingerprint, *digests),
+    ):
+        # SQLite notices a broken page, not a changed byte within a vector.
+        if checksum != _checksum(fingerprint, digest, blob):
+            damaged.append((fingerprint, digest))
+        else:
             found[digest] = np.frombuffer(blob, dtype="<f4"), tokens
+    if damaged:
+        warnings.warn(
+            f"{len(damaged)} vectors of the embedding cache do not fit their checksums; they were "
+            "dropped and are encoded anew.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        with connection:
+            connection.executemany(
+                "DELETE FROM vectors WHERE fingerprint = ? AND text = ?", damaged
+            )
     return found
 
 
@@ -291,39 +287,3 @@ def _checksum(fingerprint, digest, blob):
 
 def _companions(path):
     return [path.with_name(path.name + end) for end in ("-wal", "-shm")]
-
-
-def _identity(path):
-    """Return what stays with a file when it is renamed, or None where there is no file."""
-    if not path.exists():
-        return None
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-@contextmanager
-def _alone(path):
-    """Keep other processes from renaming ``path`` meanwhile; SQLite's lock ends with its owner."""
-    lock = sqlite3.connect(
-        path.with_name(path.name + ".lock"), timeout=BUSY_SECONDS, isolation_level=None
-    )
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-        yield
-    finally:
-        lock.close()
-
-
-def _rename(path):
-    """Move a file and its write-ahead log out of the way; the log belongs to this file alone."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    kept = path.with_name(f"{path.name}.damaged-{stamp}")
-    number = 1
-    while kept.exists():
-        number += 1
-        kept = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
-    # The log goes first: once the file is gone, a log of that name is another process's new one.
-    for old, new in zip([*_companions(path), path], [*_companions(kept), kept], strict=True):
-        if old.exists():
-            os.replace(old, new)
-    return kept

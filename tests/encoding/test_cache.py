@@ -15,7 +15,8 @@ from hypothesis.extra.numpy import arrays
 
 import course_utils.encoding.cache as cache_module
 from course_utils.encoding.cache import EmbeddingCache
-from course_utils.encoding.encode import as_embedder, encode
+from course_utils.encoding.embedders import as_embedder
+from course_utils.encoding.encode import encode
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -38,11 +39,6 @@ def fill(path, count=3000):
     """Write a file of several megabytes: more than SQLite keeps in memory."""
     with EmbeddingCache(path) as cache:
         cache.put("model", texts(count), vectors(count))
-
-
-def set_aside(path):
-    files = sorted(path.parent.glob(f"{path.name}.damaged-*"))
-    return [file for file in files if not file.name.endswith(("-wal", "-shm"))]
 
 
 def start(script, *arguments, on_warning="error", **options):
@@ -103,20 +99,17 @@ def test_lengths_in_tokens_are_kept(path):
     with EmbeddingCache(path) as cache:
         cache.put("model", ["a", "b"], np.eye(2), tokens=[3, 700])
         cache.put("model", ["c"], np.eye(1))
-        assert [count for _, count in cache.lookup("model", ["a", "b", "c"]).values()] == [
-            3,
-            700,
-            0,
-        ]
+        (found,) = cache.lookup("model", ["a", "b", "c", "unknown"])
+        assert [(index, count) for index, _, count in found] == [(0, 3), (1, 700), (2, 0)]
 
 
 @pytest.mark.parametrize(
     ("matrix", "said"),
     [
         (np.ones((1, 2)), "2 texts"),
-        (np.ones(2), "2 texts"),
-        (np.array([[1.0], [np.nan]]), r"texts\[1\]"),
-        (np.array([[np.inf], [1.0]]), r"texts\[0\]"),
+        (np.ones(2), r"shape \(2,\)"),
+        (np.array([[1.0], [np.nan]]), "row 1"),
+        (np.array([[np.inf], [1.0]]), "row 0"),
     ],
 )
 def test_what_is_no_vector_is_not_kept(path, matrix, said):
@@ -183,24 +176,6 @@ def test_processes_that_start_together_write_one_new_file(path):
             assert [vector[0] for vector in found.values()] == list(range(20))
 
 
-def test_processes_that_find_the_same_damage_begin_one_new_file(path):
-    path.parent.mkdir()
-    path.write_bytes(np.random.default_rng(5).bytes(9000))
-    writers = [
-        start(WRITER, path, name, on_warning="ignore", stdin=subprocess.PIPE) for name in range(3)
-    ]
-    for writer in writers:
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    for writer in writers:
-        writer.communicate(timeout=120)
-    assert [writer.returncode for writer in writers] == [0, 0, 0]
-    (kept,) = set_aside(path)
-    assert kept.stat().st_size == 9000
-    with EmbeddingCache(path) as cache:
-        assert cache.stats()["vectors"] == 20 * (3 * 16 + 1)
-
-
 KILLED = """
 import sys, itertools, numpy as np
 from course_utils.encoding.cache import EmbeddingCache
@@ -237,11 +212,7 @@ def test_a_killed_process_loses_at_most_the_batch_in_flight(path, after):
     check.close()
 
 
-# Damage
-
-
-def garbage(path):
-    path.write_bytes(np.random.default_rng(3).bytes(path.stat().st_size))
+# Damage, and files of other people
 
 
 def garbage_after_the_header(path):
@@ -253,59 +224,27 @@ def half(path):
     os.truncate(path, path.stat().st_size // 2)
 
 
-def a_few_bytes(path):
-    os.truncate(path, 10)
-
-
-def opened_and_read(path):
-    """Open a file of which nothing can be saved; damage shows on opening or on reading."""
-    cache = EmbeddingCache(path)
-    assert cache.get("model", texts(3000)) == {}
-    return cache
-
-
-@pytest.mark.parametrize("damage", [garbage, garbage_after_the_header, half, a_few_bytes])
-def test_a_file_found_damaged_is_set_aside_and_begun_anew(path, damage):
-    fill(path)
-    damage(path)
-    bad = path.read_bytes()
-    with pytest.warns(RuntimeWarning, match="damaged") as caught:
-        cache = opened_and_read(path)
-    assert len(caught) == 1
-    (kept,) = set_aside(path)
-    assert kept.name in str(caught[0].message)
-    assert kept.read_bytes() == bad
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        cache.put("model", ["new"], vectors(1))
-        cache.close()
-        with EmbeddingCache(path) as again:
-            assert list(again.get("model", ["new"])) == [0]
-
-
 USES = {
     "get": lambda cache: cache.get("model", texts(3000)),
     "put": lambda cache: cache.put("model", texts(3000, start=3000), vectors(3000)),
 }
 
 
-@pytest.mark.parametrize("damage", [garbage, half])
+@pytest.mark.parametrize("damage", [garbage_after_the_header, half])
 @pytest.mark.parametrize("use", USES)
-def test_a_file_damaged_in_use_is_set_aside_and_begun_anew(path, damage, use):
+def test_a_damaged_file_is_one_warning_and_stays_where_it_is(path, damage, use):
     fill(path)
-    with EmbeddingCache(path) as cache:
-        damage(path)
-        with pytest.warns(RuntimeWarning, match="damaged") as caught:
+    damage(path)
+    with pytest.warns(RuntimeWarning, match="cannot be used.*delete the file") as caught:
+        cache = EmbeddingCache(path)
+        for _ in range(2):
             USES[use](cache)
-        assert len(caught) == 1
-        assert len(set_aside(path)) == 1
-        # What was being written when the damage showed is in the new file.
-        assert cache.stats()["vectors"] == {"get": 0, "put": 3000}[use]
-        cache.put("model", ["new"], vectors(1))
-        assert list(cache.get("model", ["new"])) == [0]
+    assert len(caught) == 1
+    assert cache.get("model", texts(3000)) == {}
+    assert [file.name for file in path.parent.iterdir() if file.suffix == ".sqlite"] == [path.name]
 
 
-def test_one_changed_byte_in_a_vector_is_noticed(path):
+def test_a_vector_with_one_changed_byte_is_dropped_and_the_others_stay(path):
     fill(path)
     content = bytearray(path.read_bytes())
     blob = vectors(3000)[1234].tobytes()
@@ -314,58 +253,48 @@ def test_one_changed_byte_in_a_vector_is_noticed(path):
     content[place + 30] ^= 1
     path.write_bytes(content)
     with EmbeddingCache(path) as cache:
-        with pytest.warns(RuntimeWarning, match="checksum"):
-            assert cache.get("model", texts(3000)) == {}
-        assert len(set_aside(path)) == 1
-
-
-def test_a_log_left_beside_a_damaged_file_does_not_reach_the_new_one(path):
-    fill(path, 3)
-    garbage(path)
-    log = path.with_name(path.name + "-wal")
-    log.write_bytes(b"left by a process that died")
-    with pytest.warns(RuntimeWarning, match="damaged"):
-        cache = EmbeddingCache(path)
-    cache.put("model", texts(3), vectors(3))
-    assert b"left by" not in log.read_bytes()
-    cache.close()
-    with EmbeddingCache(path) as again:
-        assert len(again.get("model", texts(3))) == 3
-
-
-def test_two_users_of_a_damaged_file_end_up_with_one_new_file(path):
-    fill(path)
-    with EmbeddingCache(path) as first, EmbeddingCache(path) as second:
-        garbage(path)
-        with pytest.warns(RuntimeWarning, match="damaged"):
-            first.put("model", ["from the first"], vectors(1))
+        with pytest.warns(RuntimeWarning, match="1 vectors.*checksum") as caught:
+            found = cache.get("model", texts(3000))
+        assert len(caught) == 1
+        assert set(range(3000)) - set(found) == {1234}
+        cache.put("model", texts(1, start=1234), vectors(3000)[1234:1235])
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            second.put("model", ["from the second"], vectors(1))
-        assert len(set_aside(path)) == 1
-        both = ["from the first", "from the second"]
-        assert len(first.get("model", both)) == len(second.get("model", both)) == 2
-    with EmbeddingCache(path) as third:
-        assert len(third.get("model", both)) == 2
+            assert len(cache.get("model", texts(3000))) == 3000
 
 
-def test_files_set_aside_in_the_same_second_keep_their_own_names(path):
-    for number in range(3):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"garbage of some length, number {number}")
-        with pytest.warns(RuntimeWarning, match="damaged"):
-            EmbeddingCache(path).close()
-    assert len({file.read_text() for file in set_aside(path)}) == 3
-
-
-def test_a_file_of_another_layout_is_set_aside(path):
+def test_a_file_of_another_layout_is_one_warning(path):
     fill(path, 3)
     other = sqlite3.connect(path)
     other.execute("PRAGMA user_version = 99")
     other.close()
     with pytest.warns(RuntimeWarning, match="99"), EmbeddingCache(path) as cache:
         assert cache.get("model", texts(3)) == {}
-    assert len(set_aside(path)) == 1
+
+
+@pytest.mark.parametrize("content", [b"date,note\n2024-05-01,buy milk\n", b"x", bytes(9000)])
+def test_a_file_that_is_no_cache_is_refused_and_left_alone(tmp_path, content):
+    notes = tmp_path / "notes.csv"
+    notes.write_bytes(content)
+    with pytest.raises(ValueError, match="not an embedding cache"):
+        EmbeddingCache(notes)
+    assert notes.read_bytes() == content
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.csv"]
+
+
+def test_an_empty_file_becomes_a_cache(path):
+    path.parent.mkdir()
+    path.touch()
+    fill(path, 3)
+    with EmbeddingCache(path) as cache:
+        assert len(cache.get("model", texts(3))) == 3
+
+
+def test_the_default_file_beyond_reading_is_one_warning(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_UTILS_CACHE", str(tmp_path))
+    (tmp_path / "embeddings.sqlite").write_bytes(b"torn")
+    with pytest.warns(RuntimeWarning, match="cannot be used"):
+        EmbeddingCache()
 
 
 def test_a_file_of_another_program_is_refused_and_left_alone(path):
@@ -380,6 +309,15 @@ def test_a_file_of_another_program_is_refused_and_left_alone(path):
 
 
 # Where nothing can be written
+
+
+def test_encoding_goes_on_where_the_cache_folder_cannot_be_made(tmp_path, monkeypatch):
+    (tmp_path / "a file").write_text("in the way")
+    monkeypatch.setenv("COURSE_UTILS_CACHE", str(tmp_path / "a file" / "cache"))
+    with pytest.warns(RuntimeWarning, match="cannot be used") as caught:
+        cache = EmbeddingCache()
+    assert len(caught) == 1
+    assert encode(as_embedder(one_vector_each, "ones"), texts(5), cache=cache).shape == (5, 4)
 
 
 def one_vector_each(words):

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import course_utils.encoding.encode as encoding
 from course_utils.encoding.cache import EmbeddingCache
-from course_utils.encoding.encode import as_embedder, dimension, encode, fingerprint
+from course_utils.encoding.embedders import as_embedder, dimension
+from course_utils.encoding.encode import encode
+from course_utils.models.fingerprints import fingerprint
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
 MIXED = [
@@ -255,7 +256,7 @@ def test_options_with_unknown_values_are_refused(minilm, options, error, said):
         encode(minilm, ["a"], **options)
 
 
-@pytest.mark.parametrize("model", ["all-MiniLM-L6-v2", None, len])
+@pytest.mark.parametrize("model", ["all-MiniLM-L6-v2", None, 3])
 def test_a_model_that_cannot_encode_is_refused(model):
     with pytest.raises(TypeError, match="load_model"):
         encode(model, ["a"])
@@ -435,7 +436,7 @@ def test_short_work_shows_no_bar(minilm, capsys):
 
 
 def test_long_work_shows_a_bar_that_is_gone_afterwards(capsys, monkeypatch):
-    monkeypatch.setattr(encoding, "LONG_WORK_SECONDS", -1)
+    monkeypatch.setattr(sys.modules[encode.__module__], "LONG_WORK_SECONDS", -1)
     embedder, _ = counting()
     texts = [str(i) for i in range(20)]
     encode(embedder, texts, batch_size=4)
@@ -645,7 +646,7 @@ def test_one_model_has_one_fingerprint_wherever_it_is_loaded_from(minilm, tmp_pa
     elsewhere = SentenceTransformer(str(tmp_path / "elsewhere"), device="cpu")
     assert fingerprint(elsewhere) == fingerprint(minilm)
     script = (
-        "from course_utils import load_model; from course_utils.encoding.encode import fingerprint;"
+        "from course_utils import load_model; from course_utils.models.fingerprints import fingerprint;"
         "print(fingerprint(load_model(device='cpu')))"
     )
     other = subprocess.run(
