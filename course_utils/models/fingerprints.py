@@ -30,7 +30,7 @@ _PROVENANCE = {
 }  # fmt: skip
 
 # A memo, not a state: answers are the same without it, and 60 ms (for 90 MB) later.
-_digests = weakref.WeakKeyDictionary()
+_digests: weakref.WeakKeyDictionary[Any, tuple[bytes, str]] = weakref.WeakKeyDictionary()
 
 
 def fingerprint(

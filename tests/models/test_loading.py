@@ -170,6 +170,92 @@ def test_the_hub_is_asked_for_the_pinned_revision_and_for_safetensors_only(monke
     assert not any(".bin" in pattern or ".py" in pattern for pattern in asked["allow_patterns"])
 
 
+@pytest.fixture
+def hub(monkeypatch, packaged, tmp_path):
+    """Stand in for a hub whose cache holds ``snapshot``; a download fills it from the package."""
+    import huggingface_hub
+
+    snapshot, asked = tmp_path / "snapshot", []
+    snapshot.mkdir()
+
+    def snapshot_download(repository, *, local_files_only, **options):
+        if not local_files_only:
+            asked.append(repository)
+            shutil.copytree(packaged, snapshot, dirs_exist_ok=True)
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(models, "ask_hub", lambda repository: None)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return snapshot, asked
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    ["modules.json", "model.safetensors", "tokenizer.json vocab.txt", "config.json", "1_Pooling"],
+)
+def test_an_interrupted_download_is_no_model_and_the_hub_is_asked_again(hub, packaged, left_out):
+    snapshot, asked = hub
+    shutil.copytree(packaged, snapshot, dirs_exist_ok=True)
+    for name in left_out.split():
+        path = snapshot / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert find_model("owner/some-model") is None
+    assert load_model("owner/some-model", device="cpu").encode("a text").shape == (384,)
+    assert asked == ["owner/some-model"]
+    assert find_model("owner/some-model") == snapshot
+
+
+def test_an_interrupted_download_that_cannot_go_on_says_what_is_missing(hub, monkeypatch):
+    snapshot, asked = hub
+    (snapshot / "config.json").write_text("{}")
+    monkeypatch.setattr(models, "ask_hub", lambda repository: "no hub answered")
+    with pytest.raises(ModelNotFoundError, match=r"only in part \(modules\.json is missing\)"):
+        load_model("owner/some-model")
+    assert asked == []
+
+
+@pytest.mark.parametrize("name", ["owner/some-model", "some-model"])
+def test_any_model_that_was_prefetched_is_found_on_the_shelf(hub, tmp_path, monkeypatch, name):
+    snapshot, asked = hub
+    shelf = tmp_path / "shelf"
+    assert prefetch(name, shelf) == shelf / name
+    assert len(asked) == 1
+    shutil.rmtree(snapshot)
+    snapshot.mkdir()
+    monkeypatch.setenv("COURSE_UTILS_MODELS", str(shelf))
+    assert find_model(name) == shelf / name
+    assert load_model(name, device="cpu").encode("a text").shape == (384,)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("name", ["..", "owner/..", "../shelf", "a\\..\\b/c", "./x"])
+def test_no_name_leads_out_of_the_shelf(tmp_path, monkeypatch, name):
+    (tmp_path / "shelf").mkdir()
+    monkeypatch.chdir(tmp_path / "shelf")
+    monkeypatch.setenv("COURSE_UTILS_MODELS", str(tmp_path / "shelf"))
+    found = find_model(name)
+    assert found is None or found == Path(name)  # a folder that is named is taken as named
+
+
+def test_a_folder_that_lacks_a_file_says_which(packaged, tmp_path):
+    shutil.copytree(packaged, tmp_path / "part")
+    (tmp_path / "part" / "1_Pooling" / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"not whole: 1_Pooling/config\.json is missing"):
+        load_model(tmp_path / "part")
+
+
+def test_a_prefetch_that_fails_leaves_nothing_on_the_shelf(packaged, tmp_path, monkeypatch):
+    def copytree(source, target, **options):
+        Path(target, "config.json").write_text("{}")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(shutil, "copytree", copytree)
+    with pytest.raises(OSError, match="the disk is full"):
+        prefetch("all-MiniLM-L6-v2", tmp_path / "shelf")
+    assert os.listdir(tmp_path / "shelf") == []
+
+
 def test_the_table_states_what_the_loaded_model_has(packaged, minilm):
     card = read_card(packaged, like=DEFAULT)
     assert card.parameters == sum(p.numel() for p in minilm.parameters())
