@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, distribution, requires
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from course_utils.models.loading import ModelCard
@@ -180,23 +180,25 @@ def hub_snapshot(repository: str, revision: str | None, *, local_files_only: boo
         raise
 
 
-def ask_hub(repository):
-    """Return what keeps the hub from serving a repository, or None.
+def ask_hub(repository: str, *, kind: Literal["model", "dataset"] = "model") -> str | None:
+    """Return what keeps the hub from serving a model or a data set, or None.
 
     A name look-up can hang for much longer than any time-out given to an HTTP client, so the
     question is asked in a thread that is left behind when patience runs out.
     """
-    answer = [f"no hub answered within {HUB_PATIENCE:g} seconds"]
+    answer: list[str | None] = [f"no hub answered within {HUB_PATIENCE:g} seconds"]
 
     def ask():
         from huggingface_hub import HfApi
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
         try:
-            HfApi().model_info(repository, timeout=HUB_PATIENCE)
+            api = HfApi()
+            look_up = api.model_info if kind == "model" else api.dataset_info
+            look_up(repository, timeout=HUB_PATIENCE)
             answer[0] = None
         except GatedRepoError:
-            answer[0] = "the hub asks for a log-in before it gives this model out"
+            answer[0] = "the hub asks for a log-in before it gives this out"
         except RepositoryNotFoundError:
             answer[0] = f"the hub knows no repository {repository!r}"
         except Exception as error:

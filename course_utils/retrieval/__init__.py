@@ -7,13 +7,8 @@ from course_utils.retrieval.compression import (
     truncate,
 )
 from course_utils.retrieval.index import Hit, Index, build_index, recall_against_exact, search
-from course_utils.retrieval.reranking import (
-    maxsim_scores,
-    rerank,
-    rerank_late,
-    token_vectors,
-    train_cross_encoder,
-)
+from course_utils.retrieval.late import maxsim_scores, rerank_late, token_vectors
+from course_utils.retrieval.reranking import rerank, train_cross_encoder
 
 __all__ = [
     "Hit",

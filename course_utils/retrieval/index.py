@@ -9,21 +9,31 @@ that the same index and the same query always give the same list.
 import hashlib
 import json
 import operator
-import os
-import shutil
-import uuid
-from collections.abc import Mapping
-from contextlib import contextmanager
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from course_utils.models.fingerprints import fingerprint_or_none
-from course_utils.retrieval.kinds import as_matrix, index_kind
+from course_utils.arrays import finite_matrix
+from course_utils.encoding.embedders import AnyEmbedder
+from course_utils.encoding.encode import encode_document, encode_query
+from course_utils.files import refuse_foreign, restored, whole_folder
+from course_utils.models.fingerprints import fingerprint_or_none, glance
+from course_utils.models.roles import Role, resolve_prompt, underlying
+from course_utils.retrieval.kinds import index_kind
+
+if TYPE_CHECKING:
+    from course_utils.encoding.cache import EmbeddingCache
 
 _ABOUT, _VECTORS = "index.json", "vectors.bin"
+
+#: Texts to search in: a list, whose texts get the ids "0" to "n-1", or a dict from id to text.
+Corpus: TypeAlias = Sequence[str] | Mapping[str, str]
+OnLong: TypeAlias = Literal["warn", "chunk", "error"]
 
 
 @dataclass(frozen=True)
@@ -45,9 +55,10 @@ class Index:
     """Document vectors ready to be searched, with the texts and ids they belong to.
 
     ``ids`` and ``texts`` are tuples of length n, in row order; ``kind`` is ``"exact"``,
-    ``"faiss"`` or ``"hnsw"``; ``fingerprint`` names the model that made the vectors, or is None
-    where that is not known. Make one with ``build_index``, or with ``from_matrix`` where
-    the vectors exist already.
+    ``"faiss"`` or ``"hnsw"``. ``fingerprint`` names the model that made the vectors, or is None
+    where that is not known; ``role`` says what they were encoded as (``"document"``, ``"query"``, or
+    None for plain ``encode``) and ``prompt`` after which words, where these were not the role's own.
+    Make one with ``build_index``, or with ``from_matrix`` where the vectors exist already.
 
     >>> index = Index.from_matrix(np.eye(3, dtype=np.float32), texts=["x", "y", "z"])
     >>> scores, rows = index.search(np.array([[0.0, 1.0, 0.5]]), k=2)
@@ -61,20 +72,35 @@ class Index:
     fingerprint: str | None
     dimensions: int
     _backend: Any = field(repr=False)
+    role: Role | None = None
+    prompt: str | None = None
+    # Models known to have made these vectors, each with a glance at it when that was found out.
+    _makers: Any = field(default_factory=weakref.WeakKeyDictionary, repr=False)
 
     @classmethod
     def from_matrix(
-        cls, matrix, texts, *, ids=None, kind="exact", fingerprint=None, **options
+        cls,
+        matrix: ArrayLike,
+        texts: Iterable[str],
+        *,
+        ids: Iterable[str] | None = None,
+        kind: str = "exact",
+        fingerprint: str | None = None,
+        role: Role | None = None,
+        prompt: str | None = None,
+        **options: Any,
     ) -> "Index":
         """Return an ``Index`` over vectors that were computed before.
 
         ``matrix`` has shape (n, d), and row i belongs to ``texts[i]``; ids are ``"0"`` to
-        ``"n-1"`` unless given. ``kind`` and ``options`` are those of ``build_index``.
+        ``"n-1"`` unless given. ``kind`` and ``options`` are those of ``build_index``. With the
+        ``fingerprint`` of the model in the ``role`` (and after the ``prompt``) in which it made the
+        vectors, ``search`` can refuse another.
 
-        Raises ValueError when there are no rows, when the lengths differ, when an id comes twice
-        or when a number is NaN or infinite (the row is named); TypeError for an unknown option.
+        Raises ``ValueError`` when there are no rows, when the lengths differ, when an id comes twice
+        or when a number is NaN or infinite (the row is named); ``TypeError`` for an unknown option.
         """
-        matrix = as_matrix(matrix, "matrix")
+        matrix = finite_matrix(matrix, "matrix")
         texts = tuple(texts)
         ids = tuple(str(row) for row in range(len(texts))) if ids is None else tuple(ids)
         if not len(matrix):
@@ -86,7 +112,7 @@ class Index:
             )
         _check_ids(ids)
         backend = index_kind(kind, options).build(matrix, **options)
-        return cls(kind, ids, texts, fingerprint, matrix.shape[1], backend)
+        return cls(kind, ids, texts, fingerprint, matrix.shape[1], backend, role, prompt)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,7 +121,7 @@ class Index:
     def matrix(self) -> np.ndarray:
         """The document vectors, (n, d) float32; only an exact index keeps them as they were.
 
-        Raises AttributeError for the other kinds.
+        Raises ``AttributeError`` for the other kinds.
         """
         if self.kind != "exact":
             raise AttributeError(
@@ -104,17 +130,17 @@ class Index:
             )
         return self._backend.matrix
 
-    def search(self, vectors, k) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, vectors: ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the k best rows for each vector: scores (q, k) float32 and row numbers (q, k) int64.
 
         ``vectors`` has shape (q, d). Both results are ordered by score, highest first, ties by
         row number. With k > n there are n columns. An approximate index can find fewer than k
         rows; the places left over come last, with row -1 and score -inf.
 
-        Raises ValueError for k < 1, for another number of dimensions than the index has, and for
+        Raises ``ValueError`` for k < 1, for another number of dimensions than the index has, and for
         NaN or infinite numbers.
         """
-        vectors = as_matrix(vectors, "vectors")
+        vectors = finite_matrix(vectors, "vectors")
         if vectors.shape[1] != self.dimensions:
             raise ValueError(
                 f"vectors have {vectors.shape[1]} dimensions, the index has {self.dimensions}: "
@@ -124,21 +150,20 @@ class Index:
         scores, rows = self._backend.search(vectors, k)
         return scores.astype(np.float32, copy=False), rows.astype(np.int64, copy=False)
 
-    def save(self, folder) -> Path:
+    def save(self, folder: str | Path) -> Path:
         """Write the index to ``folder`` and return its path: JSON and vectors, never a pickle.
 
-        The files are written beside ``folder`` and moved there when complete, so a save that is
-        interrupted leaves what stood there before. Raises FileExistsError when ``folder`` holds
-        something other than an index.
+        The folder appears whole or not at all; an index that is there already is replaced. Raises
+        ``FileExistsError`` when ``folder`` holds something other than an index.
         """
-        folder = Path(folder)
-        if folder.exists() and not (folder / _ABOUT).is_file():
-            raise FileExistsError(f"{folder} exists and is not an index: choose another folder.")
+        folder = refuse_foreign(folder, _ABOUT, "index")
         with whole_folder(folder) as fresh:
             self._backend.write(fresh / _VECTORS)
             about = {
                 "kind": self.kind,
                 "fingerprint": self.fingerprint,
+                "role": self.role,
+                "prompt": self.prompt,
                 "dimensions": self.dimensions,
                 "settings": self._backend.settings,
                 "sha256": _sha256(fresh / _VECTORS),
@@ -149,13 +174,13 @@ class Index:
         return folder
 
     @classmethod
-    def load(cls, folder) -> "Index":
+    def load(cls, folder: str | Path) -> "Index":
         """Return the ``Index`` that ``save`` wrote to ``folder``.
 
-        Raises FileNotFoundError when there is none, ValueError naming the file when one is
-        damaged or does not fit the other, and ImportError as ``build_index`` does.
+        Raises ``FileNotFoundError`` when there is none, ``ValueError`` naming the file when one is
+        damaged or does not fit the other, and ``ImportError`` as ``build_index`` does.
         """
-        folder = Path(folder)
+        folder = restored(folder)
         try:
             about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
             kind, ids, texts = about["kind"], tuple(about["ids"]), tuple(about["texts"])
@@ -170,14 +195,29 @@ class Index:
                 f"{folder}: {_VECTORS} holds vectors of shape {backend.shape}, {_ABOUT} "
                 f"{len(ids)} ids, {len(texts)} texts and {dimensions} dimensions: save it again."
             )
-        return cls(kind, ids, texts, about["fingerprint"], dimensions, backend)
+        # Before version 0.2 an index knew no roles.
+        encoded = about.get("role"), about.get("prompt")
+        return cls(kind, ids, texts, about["fingerprint"], dimensions, backend, *encoded)
 
 
-def build_index(model, corpus, *, kind="exact", cache=None, **options) -> Index:
-    """Return an ``Index`` of ``corpus``, encoded with ``model``.
+def build_index(
+    model: AnyEmbedder,
+    corpus: Corpus,
+    *,
+    kind: str = "exact",
+    batch_size: int = 32,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
+    on_long: OnLong = "warn",
+    cache: "EmbeddingCache | None" = None,
+    show_progress_bar: bool | None = None,
+    **options: Any,
+) -> Index:
+    """Return an ``Index`` of ``corpus``, encoded with ``model`` as documents.
 
     ``corpus`` is a list of texts, which get the ids ``"0"`` to ``"n-1"``, or a dict from id to
-    text. ``cache`` is passed on to ``encode``. The kinds:
+    text. ``batch_size``, ``prompt``, ``prompt_name``, ``on_long``, ``cache`` and
+    ``show_progress_bar`` are those of ``encode_document``; further ``options`` belong to the kinds:
 
     ``"exact"``
         compares with every document: always right, time grows with n · d. No options.
@@ -192,62 +232,97 @@ def build_index(model, corpus, *, kind="exact", cache=None, **options) -> Index:
         ``M=16`` links a document, ``ef_construction=200`` and ``ef=64`` candidates kept while
         building and searching, ``seed=0``. Built on one thread, so that it is reproducible.
 
-    Raises ValueError for an empty corpus or unknown kind; TypeError for a corpus that is one
-    string, a text or id that is not a string (it is named), or an unknown option; ImportError
-    with the line to install when a kind's package is missing.
+    Raises ``ValueError`` for an empty corpus or unknown kind; ``TypeError`` for a corpus that is one
+    string, a text or id that is not a string (it is named), or an unknown option; ``ImportError``
+    with the line to install when a kind's package is missing; and what ``encode`` raises.
     """
-    from course_utils.encoding.encode import encode
-
     index_kind(kind, options)  # a wrong kind or option should not wait for the encoding
     ids, texts = _ids_and_texts(corpus)
-    matrix = encode(model, texts, cache=cache)
-    return Index.from_matrix(
-        matrix, texts, ids=ids, kind=kind, fingerprint=fingerprint_or_none(model), **options
+    matrix = encode_document(
+        model,
+        texts,
+        batch_size=batch_size,
+        prompt=prompt,
+        prompt_name=prompt_name,
+        on_long=on_long,
+        cache=cache,
+        show_progress_bar=show_progress_bar,
     )
+    if prompt is None and prompt_name is not None:
+        prompt = resolve_prompt(underlying(model), prompt_name=prompt_name)
+    made = fingerprint_or_none(model, role="document", prompt=prompt)
+    index = Index.from_matrix(
+        matrix, texts, ids=ids, kind=kind, fingerprint=made, role="document", prompt=prompt,
+        **options,
+    )  # fmt: skip
+    _remember(index, model)
+    return index
 
 
-def search(model, query, corpus_or_index, *, k=5, cache=None) -> list:
+def search(
+    model: AnyEmbedder,
+    query: str | Sequence[str],
+    corpus_or_index: "Corpus | Index",
+    *,
+    k: int = 5,
+    batch_size: int = 32,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
+    on_long: OnLong = "warn",
+    cache: "EmbeddingCache | None" = None,
+    show_progress_bar: bool | None = None,
+) -> list:
     """Return the k texts nearest to ``query``: a list of ``Hit``, best first.
 
     For a list of queries, a list of such lists. ``corpus_or_index`` is an ``Index``, or a
     corpus as in ``build_index``, which is then encoded and searched exactly; for more than one
     search of the same corpus build the index once. Of a corpus with n < k texts all n come back.
+    Queries are encoded by ``encode_query`` and documents by ``encode_document``, each with the
+    model's prompt for them; ``prompt`` and ``prompt_name`` replace that of the queries, and
+    ``batch_size``, ``on_long``, ``cache`` and ``show_progress_bar`` are passed on to both.
 
-    An index remembers the fingerprint of the model that made it, and vectors of two models must
-    not be compared: their axes mean different things. Where the model or the index has no
-    fingerprint (a bare function as embedder), only the number of dimensions can be checked.
+    An index remembers what made it, and vectors of two models must not be compared: their axes mean
+    different things. The model that built the index in this session is known again at a glance;
+    another is identified by its fingerprint, once. Where the model or the index has no fingerprint (a
+    bare function as embedder), only the number of dimensions can be checked.
 
-    Raises ValueError for another model than the index's (naming both fingerprints), for a blank
-    query, k < 1 or an empty corpus; TypeError for a query that is neither a string nor a list
-    of strings.
+    Raises ``ValueError`` for another model than the index's (naming both fingerprints), an index
+    that the model did not encode as documents, a blank query, k < 1 or an empty corpus;
+    ``TypeError`` for a query that is neither a string nor a list of strings.
     """
-    from course_utils.encoding.encode import encode
-
     k = check_k(k)
     single = isinstance(query, str)
-    queries = [query] if single else _checked_texts(query, "query")
+    queries = [query] if isinstance(query, str) else _checked_texts(query, "query")
     for number, text in enumerate(queries):
         if not text.strip():
             raise ValueError(f"Query {number} is blank: write what to look for.")
-    index = corpus_or_index
-    if not isinstance(index, Index):
-        index = build_index(model, corpus_or_index, cache=cache)
+    shared: dict[str, Any] = {
+        "batch_size": batch_size,
+        "on_long": on_long,
+        "cache": cache,
+        "show_progress_bar": show_progress_bar,
+    }
+    if isinstance(corpus_or_index, Index):
+        index = corpus_or_index
+    else:
+        index = build_index(model, corpus_or_index, **shared)
     check_same_model(model, index)
     if not queries:
         return []
-    scores, rows = index.search(encode(model, queries, cache=cache), k)
+    vectors = encode_query(model, queries, prompt=prompt, prompt_name=prompt_name, **shared)
+    scores, rows = index.search(vectors, k)
     hits = [_hits(index, *found) for found in zip(scores, rows, strict=True)]
     return hits[0] if single else hits
 
 
-def recall_against_exact(approx_rows, exact_rows) -> float:
+def recall_against_exact(approx_rows: ArrayLike, exact_rows: ArrayLike) -> float:
     """Return the mean share of the exact nearest rows that an approximate search found, 0 to 1.
 
     Both have shape (q, k), row numbers as ``Index.search`` returns them; for each query
     |found ∩ exact| / |exact|, then the mean over queries. Order within a row does not count, nor
     do places marked -1.
 
-    Raises ValueError when the numbers of queries differ, or there are none.
+    Raises ``ValueError`` when the numbers of queries differ, or there are none.
 
     >>> recall_against_exact([[1, 2], [5, -1]], [[2, 1], [5, 6]])
     0.75
@@ -265,8 +340,8 @@ def recall_against_exact(approx_rows, exact_rows) -> float:
     return float(np.mean(shares))
 
 
-def check_k(k) -> int:
-    """``k`` as an int; raises ValueError when it is not a whole number of at least 1."""
+def check_k(k: Any) -> int:
+    """Return ``k`` as an int; raise ``ValueError`` unless it is a whole number of at least 1."""
     try:
         number = operator.index(k)
     except TypeError:
@@ -313,15 +388,48 @@ def _check_ids(ids) -> None:
         seen.add(name)
 
 
-def check_same_model(model, index) -> None:
-    """Raise ValueError when ``index`` is known to hold another model's vectors."""
-    mine = fingerprint_or_none(model)
-    if mine is not None and index.fingerprint is not None and mine != index.fingerprint:
-        raise ValueError(
-            f"The index was built by model {index.fingerprint[:12]}, the query would be encoded by "
-            f"model {mine[:12]}: their vectors cannot be compared. Search with the model that "
-            "built the index, or build the index again with this one (build_index)."
-        )
+def check_same_model(model: AnyEmbedder, index: Index) -> None:
+    """Raise ``ValueError`` unless ``index`` may hold ``model``'s vectors of documents.
+
+    It may where either has no fingerprint. A model that was checked before and looks as it did then
+    is not checked again: its fingerprint takes as long as a query.
+    """
+    look = glance(model)
+    if look is not None and index._makers.get(underlying(model)) == look:
+        return
+    mine = fingerprint_or_none(model, role="document", prompt=index.prompt)
+    if mine is None or index.fingerprint is None:
+        return
+    if mine != index.fingerprint:
+        raise ValueError(_why_not(model, index, mine))
+    _remember(index, model)
+
+
+def _remember(index, model):
+    look = glance(model)
+    if look is not None:
+        index._makers[underlying(model)] = look
+
+
+def _why_not(model, index, mine):
+    """Return what is wrong with searching ``index`` by ``model``, whose fingerprint is ``mine``."""
+    otherwise = {
+        "encoded as queries (encode_query)": {"role": "query"},
+        "encoded by plain encode, in neither role": {},
+        "encoded without the prompt that this model has for documents": {"prompt": ""},
+    }
+    for how, options in otherwise.items():
+        if fingerprint_or_none(model, **options) == index.fingerprint:
+            return (
+                f"The index holds vectors of this model that were {how}; search compares queries "
+                "with documents. Build it again with build_index, or make its matrix with "
+                'encode_document and give role="document".'
+            )
+    return (
+        f"The index was built by model {index.fingerprint[:12]}, the query would be encoded by "
+        f"model {mine[:12]}: their vectors cannot be compared. Search with the model that "
+        "built the index, or build the index again with this one (build_index)."
+    )
 
 
 def _hits(index, scores, rows) -> list[Hit]:
@@ -331,23 +439,6 @@ def _hits(index, scores, rows) -> list[Hit]:
         for rank, (score, row) in enumerate(found, start=1)
         if row >= 0
     ]
-
-
-@contextmanager
-def whole_folder(folder):
-    """Return a new folder to write to, which takes the place of ``folder`` if no exception comes."""
-    folder = Path(folder)
-    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    fresh.mkdir(parents=True)
-    old = fresh.with_name(f"{fresh.name}.old")
-    try:
-        yield fresh
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(fresh, folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _sha256(path) -> str:

@@ -1,23 +1,26 @@
 """The kinds of index behind one signature: exact, FAISS's inverted file, hnswlib's graph.
 
 Each kind has ``build(matrix, **options)``, ``search(vectors, k)``, ``shape`` (n, d), ``write(path)``
-and ``read(path, ...)``; ``KINDS`` names them. ``course_utils.retrieval.index`` is what to call.
+and ``read(path, ...)``; ``KINDS`` names them. ``build_index`` and ``search`` are what to call.
 """
 
-import importlib
 import inspect
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+
+from course_utils.arrays import finite_matrix
+from course_utils.models.files import require
 
 # Scores of one block take queries x documents x 4 bytes: 16 MB, however large the corpus is.
 _QUERY_BLOCK = 256
 _DOCUMENT_BLOCK = 16_384
 
 
-def top_k(scores, k) -> tuple[np.ndarray, np.ndarray]:
+def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the k highest scores of each row and their columns, both (q, min(k, n)).
 
     Highest first; equal scores by column, lower first, also where a tie straddles the k-th place.
@@ -39,7 +42,12 @@ def top_k(scores, k) -> tuple[np.ndarray, np.ndarray]:
     return np.take_along_axis(chosen, order, axis=1), np.take_along_axis(columns, order, axis=1)
 
 
-def scan(queries, documents, k, score) -> tuple[np.ndarray, np.ndarray]:
+def scan(
+    queries: np.ndarray,
+    documents: np.ndarray,
+    k: int,
+    score: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the k best of ``documents`` for each of ``queries``, in bounded memory.
 
     Both are arrays; ``score(query_block, document_block)`` returns their (q, n) scores. A block's
@@ -61,23 +69,8 @@ def scan(queries, documents, k, score) -> tuple[np.ndarray, np.ndarray]:
         results.append((best, rows))
     if not results:
         return np.empty((0, k), np.float32), np.empty((0, k), np.int64)
-    return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
-
-
-def as_matrix(vectors, name) -> np.ndarray:
-    """``vectors`` as a C-ordered (n, d) float32 array of finite numbers; ValueError otherwise."""
-    matrix = np.ascontiguousarray(vectors, dtype=np.float32)
-    if matrix.ndim != 2 or not matrix.shape[1]:
-        raise ValueError(
-            f"{name} has shape {matrix.shape}: give one row of numbers a text, (n, d)."
-        )
-    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-    if len(bad):
-        raise ValueError(
-            f"{name} row {bad[0]} holds a NaN or infinite number ({len(bad)} such rows in all): "
-            "encode that text again or leave it out."
-        )
-    return matrix
+    scores, places = zip(*results, strict=True)
+    return np.concatenate(scores), np.concatenate(places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +79,8 @@ class Exact:
 
     matrix: np.ndarray
 
-    library = None
-    settings = {}  # noqa: RUF012
+    library: ClassVar[str | None] = None
+    settings: ClassVar[dict] = {}
 
     @property
     def shape(self):
@@ -106,7 +99,7 @@ class Exact:
 
     @classmethod
     def read(cls, path, count, dimensions):
-        return cls(as_matrix(np.load(path, allow_pickle=False), path.name))
+        return cls(finite_matrix(np.load(path, allow_pickle=False), path.name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +108,8 @@ class Faiss:
 
     index: Any
 
-    library = "faiss"
-    settings = {}  # noqa: RUF012
+    library: ClassVar[str | None] = "faiss"
+    settings: ClassVar[dict] = {}
 
     @property
     def shape(self):
@@ -161,7 +154,7 @@ class Hnsw:
     index: Any
     settings: dict
 
-    library = "hnswlib"
+    library: ClassVar[str | None] = "hnswlib"
 
     @property
     def shape(self):
@@ -211,33 +204,26 @@ class Hnsw:
         return cls(index, {"ef": ef})
 
 
-KINDS = {"exact": Exact, "faiss": Faiss, "hnsw": Hnsw}
+KINDS: dict[str, Any] = {"exact": Exact, "faiss": Faiss, "hnsw": Hnsw}
 
 
-def index_kind(kind, options=None):
+def index_kind(kind: str, options: Mapping[str, Any] | None = None) -> Any:
     """Return the class for ``kind``, once its name, its options and its package are known to be there.
 
     Raises ValueError for an unknown kind, TypeError for an unknown option and ImportError, with
     the line to install, for a missing package.
     """
     if kind not in KINDS:
-        known = ", ".join(repr(name) for name in KINDS)
-        raise ValueError(f"There is no index kind {kind!r}: choose one of {known}.")
+        kinds = ", ".join(repr(name) for name in KINDS)
+        raise ValueError(f"There is no index kind {kind!r}: choose one of {kinds}.")
     backend = KINDS[kind]
     known = list(inspect.signature(backend.build).parameters)[1:]
     for name in options or {}:
         if name not in known:
             raise TypeError(f"An index of kind {kind!r} has no option {name!r}, only {known}.")
     if backend.library:
-        from course_utils.models.files import install_line
-
-        try:
-            importlib.import_module(backend.library)
-        except ImportError as error:
-            raise ImportError(
-                f"An index of kind {kind!r} needs the package {backend.library}: "
-                f"{install_line('ann')}"
-            ) from error
+        extra = "faiss" if backend.library == "faiss" else "ann"
+        require(backend.library, extra, f"An index of kind {kind!r}")
     return backend
 
 

@@ -1,29 +1,32 @@
-"""A second, closer look at the texts a search found: cross-encoders and late interaction.
+"""A second, closer look at the texts a search found, by a cross-encoder.
 
 A bi-encoder reads query and text apart, so that texts can be encoded once, beforehand. A
 cross-encoder reads them together and compares word by word: usually better, always dearer, so it
-looks only at what a search put in front of it. Late interaction stands between the two: one vector
-a token, made apart, compared together.
+looks only at what a search put in front of it.
 """
 
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from course_utils.encoding.encode import encode_query
+from course_utils.files import restored, whole_folder
 from course_utils.models.files import no_progress_bars
 from course_utils.models.fingerprints import fingerprint_or_none
-from course_utils.retrieval.index import (
-    Hit,
-    build_index,
-    check_k,
-    check_same_model,
-    whole_folder,
-)
+from course_utils.retrieval.index import Hit, Index, build_index, check_k, check_same_model
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
+    from course_utils.encoding.cache import EmbeddingCache
 
 # What makes two minutes on two cores enough: short inputs, and half of the layers left as they are.
 _MAX_TOKENS = 64
@@ -33,18 +36,27 @@ _HARD_DEPTH = 30  # hard negatives are drawn from this many first search results
 _RECIPE = 1  # counted up with every change of the recipe, so that older saved results are not used
 
 
-def rerank(cross_encoder, query, hits, *, k=None, weight=1.0) -> list[Hit]:
+def rerank(
+    cross_encoder: Any,
+    query: str,
+    hits: Sequence[Hit],
+    *,
+    k: int | None = None,
+    weight: float = 1.0,
+) -> list[Hit]:
     """Return the same hits in the order a cross-encoder gives them, with its scores and new ranks.
 
     ``cross_encoder`` is a sentence-transformers ``CrossEncoder``, or anything else with
     ``rank(query, texts)`` returning dicts with ``corpus_id`` and ``score``. ``k`` keeps the first
-    k. Equal scores keep the order of ``hits``.
+    k. Equal scores keep the order of ``hits``. A ranker that returns only its best few has left the
+    others out, and so does the result.
 
     ``weight`` below 1 keeps some of the first search's opinion: both lists of scores are brought
     to mean 0 and standard deviation 1, and a hit's score becomes ``weight · cross-encoder +
     (1 - weight) · search``. It helps where the cross-encoder is weak.
 
-    Raises ValueError for a blank query, k < 1 or a weight outside 0 to 1.
+    Raises ``ValueError`` for a blank query, k < 1, a weight outside 0 to 1, a ranker that names a
+    text twice or one that was not given, and for a weight below 1 with one that leaves texts out.
 
     >>> class Longest:
     ...     def rank(self, query, texts):
@@ -55,89 +67,44 @@ def rerank(cross_encoder, query, hits, *, k=None, weight=1.0) -> list[Hit]:
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"weight is {weight}: give the cross-encoder's share, from 0 to 1.")
-    if not _checked(query, hits, k):
+    if not check_rerank(query, hits, k):
         return []
-    scores = np.empty(len(hits))
+    found: dict[int, float] = {}
     for result in cross_encoder.rank(query, [hit.text for hit in hits]):
-        scores[result["corpus_id"]] = result["score"]
+        place = int(result["corpus_id"])
+        if place in found or not 0 <= place < len(hits):
+            raise ValueError(
+                f"The ranker returned corpus_id {place} for {len(hits)} texts"
+                f"{' a second time' if place in found else ''}: give each text one score."
+            )
+        found[place] = float(result["score"])
+    if weight < 1 and len(found) < len(hits):
+        raise ValueError(
+            f"The ranker scored {len(found)} of {len(hits)} texts, and weight={weight} mixes scores "
+            "of all: let it score all of them, or use weight=1."
+        )
+    places = sorted(found)
+    scores = np.array([found[place] for place in places])
     if weight < 1:
         before = np.array([hit.score for hit in hits])
         scores = weight * _standardised(scores) + (1 - weight) * _standardised(before)
-    return _ordered(hits, scores, k)
-
-
-def rerank_late(model, query, hits, *, k=None) -> list[Hit]:
-    """Return the same hits ordered by late interaction, with MaxSim scores and new ranks.
-
-    ``model`` is a SentenceTransformer; its token vectors are compared by ``maxsim_scores``.
-    Any model with token vectors works, one trained for it (ColBERT, Khattab & Zaharia 2020) works
-    better. ``k`` keeps the first k. Equal scores keep the order of ``hits``.
-
-    Raises ValueError for a blank query or k < 1.
-    """
-    if not _checked(query, hits, k):
-        return []
-    query_tokens, *documents = token_vectors(model, [query, *(hit.text for hit in hits)])
-    return _ordered(hits, maxsim_scores(query_tokens, documents), k)
-
-
-def token_vectors(model, texts, *, batch_size=32) -> list[np.ndarray]:
-    """Return one matrix a text, (tokens, d) float32 with rows of length 1: a vector for every token.
-
-    Tokens are the model's own, its start and end marks included; texts over its limit are cut
-    there. Through ``SentenceTransformer.encode(output_value="token_embeddings")``.
-
-    Raises TypeError when ``texts`` is one string.
-    """
-    if isinstance(texts, str):
-        raise TypeError("texts is one string: put it in a list, [text].")
-    found = model.encode(list(texts), output_value="token_embeddings", batch_size=batch_size)
-    matrices = [np.asarray(tokens.float().cpu(), dtype=np.float32) for tokens in found]
-    return [
-        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in matrices
-    ]
-
-
-def maxsim_scores(query_tokens, documents) -> np.ndarray:
-    """Return how well each document covers the query, token by token: (n,) float32.
-
-    ``query_tokens`` has shape (tokens, d); ``documents`` is a list of such matrices. A score is
-    the sum over query tokens i of the largest dot product with any document token j,
-    sum_i max_j q_i · d_j (Khattab & Zaharia 2020, equation 3), from -tokens to tokens for rows of
-    length 1. Through ``sentence_transformers.util.maxsim`` where there is one (from version 6).
-
-    >>> query = np.eye(2, dtype=np.float32)
-    >>> maxsim_scores(query, [query, query[:1]]).tolist()
-    [2.0, 1.0]
-    """
-    if not documents:
-        return np.empty(0, np.float32)
-    try:
-        from sentence_transformers.util import maxsim
-    except ImportError:
-        return _plain_maxsim(query_tokens, documents)
-    return maxsim([query_tokens], list(documents))[0].numpy()
-
-
-def _plain_maxsim(query_tokens, documents):
-    scores = [(query_tokens @ document.T).max(axis=1).sum() for document in documents]
-    return np.array(scores, dtype=np.float32)
+    return in_order([hits[place] for place in places], scores, k)
 
 
 def train_cross_encoder(
-    model,
-    pairs,
+    model: "SentenceTransformer",
+    pairs: Iterable[tuple[str, str]],
     *,
-    index=None,
-    negatives=4,
-    steps=200,
-    batch_size=4,
-    learning_rate=4e-4,
-    seed=0,
-    folder=None,
-    cache=None,
-    show_progress_bar=True,
-):
+    index: Index | None = None,
+    negatives: int = 4,
+    steps: int = 200,
+    batch_size: int = 4,
+    learning_rate: float = 4e-4,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    cache: "EmbeddingCache | None" = None,
+    show_progress_bar: bool = True,
+) -> "CrossEncoder":
     """Return a small ``CrossEncoder`` made from ``model``'s own transformer, trained on ``pairs``.
 
     ``pairs`` is a list of (query, relevant text). Each step takes ``batch_size`` pairs and, for
@@ -157,9 +124,9 @@ def train_cross_encoder(
     fingerprint, pairs, texts and settings, and a second call with the same loads it. An interrupted
     call writes nothing.
 
-    Raises ValueError for no pairs, a blank query or text (the pair is named), a text collection
+    Raises ``ValueError`` for no pairs, a blank query or text (the pair is named), a text collection
     with too few texts for ``negatives``, a setting below 1 (``negatives``, ``steps``,
-    ``batch_size``) or an index that another model made; TypeError for a pair that is not two
+    ``batch_size``) or an index that another model made; ``TypeError`` for a pair that is not two
     strings.
     """
     pairs = _checked_pairs(pairs)
@@ -173,7 +140,7 @@ def train_cross_encoder(
     settings = [negatives, steps, batch_size, learning_rate, seed, index.kind]
     target = None
     if folder is not None:
-        target = Path(folder) / _name(model, pairs, index, settings)
+        target = restored(Path(folder) / _name(model, pairs, index, settings))
         if target.is_dir():
             return _load_cross_encoder(target, model.device)
     rng = np.random.default_rng(seed)
@@ -292,13 +259,11 @@ def _batches(pairs, count, rng):
 
 def _with_negatives(model, chosen, pairs, index, negatives, rng, cache):
     """For each chosen pair the query, its relevant text, then ``negatives`` other texts."""
-    from course_utils.encoding.encode import encode
-
     relevant = {}
     for query, text in pairs:
         relevant.setdefault(query, set()).add(text)
     queries = list(dict.fromkeys(pairs[number][0] for number in chosen))
-    found = index.search(encode(model, queries, cache=cache), _HARD_DEPTH)[1]
+    found = index.search(encode_query(model, queries, cache=cache), _HARD_DEPTH)[1]
     rows = dict(zip(queries, found.tolist(), strict=True))
     groups = []
     for query, text in (pairs[number] for number in chosen):
@@ -340,7 +305,8 @@ def _name(model, pairs, index, settings):
     return f"cross-encoder-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
 
-def _checked(query, hits, k):
+def check_rerank(query: str, hits: Sequence[Hit], k: int | None) -> int:
+    """Return the number of hits; raise ``ValueError`` for a blank query or k < 1."""
     if not query.strip():
         raise ValueError("The query is blank: write what to look for.")
     if k is not None:
@@ -348,14 +314,16 @@ def _checked(query, hits, k):
     return len(hits)
 
 
-def _standardised(scores):
-    spread = scores.std()
-    return (scores - scores.mean()) / (spread if spread else 1)
-
-
-def _ordered(hits, scores, k):
-    order = np.argsort(-np.asarray(scores), kind="stable")[:k]
+def in_order(hits: Sequence[Hit], scores: ArrayLike, k: int | None) -> list[Hit]:
+    """Return the hits with new scores (n,) and ranks, the highest first, equal ones as they were."""
+    scores = np.asarray(scores)
+    order = np.argsort(-scores, kind="stable")[:k]
     return [
         replace(hits[row], score=float(scores[row]), rank=rank)
         for rank, row in enumerate(order, start=1)
     ]
+
+
+def _standardised(scores):
+    spread = scores.std()
+    return (scores - scores.mean()) / (spread if spread else 1)

@@ -186,7 +186,7 @@ def test_what_cannot_be_compressed_or_searched_is_refused():
         quantize(np.empty((0, 8)))
     with pytest.raises(ValueError, match="'int8' or 'binary'"):
         quantize(unit_rows(3, 8), "int4")
-    with pytest.raises(ValueError, match="row 0 holds a NaN"):
+    with pytest.raises(ValueError, match="row 0 holds NaN"):
         quantize([[np.nan, 1.0]])
     with pytest.raises(ValueError, match="4 dimensions, the index has 8"):
         index.search(unit_rows(1, 4), 3)

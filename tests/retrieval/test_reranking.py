@@ -7,15 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_utils.retrieval import reranking
+from course_utils.retrieval import late, reranking
 from course_utils.retrieval.index import Hit, build_index, search
-from course_utils.retrieval.reranking import (
-    maxsim_scores,
-    rerank,
-    rerank_late,
-    token_vectors,
-    train_cross_encoder,
-)
+from course_utils.retrieval.late import maxsim_scores, rerank_late, token_vectors
+from course_utils.retrieval.reranking import rerank, train_cross_encoder
 
 TOPICS = {
     "Return the sum of array elements.": "Adds all entries along an axis and gives the total.",
@@ -97,6 +92,34 @@ def test_weight_runs_from_the_search_alone_to_the_cross_encoder_alone():
     assert [hit.score for hit in rerank(backwards, "q", hits, weight=0.5)] == pytest.approx([0] * 3)
 
 
+class BestTwo(ByTable):
+    """A reranker that returns its best two, as a service does that is asked for its best n."""
+
+    def rank(self, query, texts):
+        return super().rank(query, texts)[:2]
+
+
+def test_what_a_ranker_leaves_out_is_left_out():
+    hits = hits_of(0.9, 0.8, 0.7, 0.6)
+    again = rerank(BestTwo({"text0": 1, "text1": 7, "text2": 3, "text3": 2}), "q", hits)
+    assert [(hit.id, hit.score, hit.rank) for hit in again] == [("id1", 7, 1), ("id2", 3, 2)]
+    with pytest.raises(ValueError, match="scored 2 of 4 texts"):
+        rerank(BestTwo({hit.text: hit.rank for hit in hits}), "q", hits, weight=0.5)
+
+
+@pytest.mark.parametrize(
+    ("results", "said"),
+    [([0, 1, 1], "corpus_id 1 .* a second time"), ([0, 5], "corpus_id 5"), ([-1], "corpus_id -1")],
+)
+def test_a_ranker_that_miscounts_is_refused(results, said):
+    class Wrong:
+        def rank(self, query, texts):
+            return [{"corpus_id": place, "score": 1.0} for place in results]
+
+    with pytest.raises(ValueError, match=said):
+        rerank(Wrong(), "q", hits_of(0.9, 0.8))
+
+
 def test_bad_arguments_to_reranking_are_refused():
     with pytest.raises(ValueError, match="blank"):
         rerank(ByTable({}), " ", hits_of(1.0))
@@ -129,7 +152,7 @@ def test_maxsim_sums_each_query_tokens_best_match(query_tokens, lengths, seed):
     documents = [rng.normal(size=(length, 8)).astype(np.float32) for length in lengths]
     expected = [plain_maxsim(query, document) for document in documents]
     assert np.allclose(maxsim_scores(query, documents), expected, atol=1e-4)
-    assert np.allclose(reranking._plain_maxsim(query, documents), expected, atol=1e-4)
+    assert np.allclose(late._plain_maxsim(query, documents), expected, atol=1e-4)
 
 
 def test_maxsim_works_without_the_librarys_own(monkeypatch):
