@@ -1,10 +1,11 @@
 """Where texts come from: named sets, a learner's own files, or a hub.
 
-``load_task`` returns one of four types (see ``tasks``), each with a note on its source.
+``load_task`` returns one of three types (see ``tasks``), each with a note on its source.
 """
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from course_utils.data.tasks import (
     AssociationTest,
@@ -72,7 +73,9 @@ _HOME = {
 }
 
 
-def load_task(name_or_path, **options):
+def load_task(
+    name_or_path: str | Path, **options: Any
+) -> RetrievalTask | SimilarityTask | ClusteringTask:
     """Return the task of that name (see ``TASKS``), or the one in a file, folder or hub repository.
 
     A path is a BEIR folder or a .csv, .tsv, .jsonl or .txt file (see ``files.load_file``);
@@ -80,8 +83,8 @@ def load_task(name_or_path, **options):
     loader: ``max_words`` for ``python-docs``, ``split`` for folders and hub, ``revision`` for
     the hub.
 
-    Raises ValueError for a name that is neither in ``TASKS`` nor a path, and what the loader
-    raises: ImportError for a missing package, ValueError for broken data.
+    Raises ``ValueError`` for a name that is neither in ``TASKS`` nor a path, and what the loader
+    raises: ``ImportError`` for a missing package, ``ValueError`` for broken data.
 
     >>> load_task("simlex999").pairs[0]
     ('old', 'new')
@@ -96,7 +99,7 @@ def load_task(name_or_path, **options):
     raise ValueError(_unknown("task", name, TASKS))
 
 
-def load_texts(name_or_path) -> list[str]:
+def load_texts(name_or_path: str | Path) -> list[str]:
     """Return a list of texts without judgements: domain text to adapt a model to.
 
     ``"medical"`` gives the definitions of clinical terms, ``"legal"`` the sentences of
@@ -105,7 +108,7 @@ def load_texts(name_or_path) -> list[str]:
     domain; each text once. A path gives the passages of a .txt file or the
     column ``text`` of the other files.
 
-    Raises ValueError for an unknown name, and what the loader raises.
+    Raises ``ValueError`` for an unknown name, and what the loader raises.
     """
     name = str(name_or_path)
     if name in _TEXTS:

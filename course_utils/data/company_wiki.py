@@ -7,10 +7,11 @@ between a model's words and a domain's, in a form small enough to read.
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_utils.data.packages import INSTALL_COURSE, check_counts, course_folder
+from course_utils.data.packages import REINSTALL_COURSE, check_counts, course_folder
 from course_utils.data.sentences import split_sentences
 from course_utils.data.tasks import RetrievalTask, Source
 
@@ -37,8 +38,8 @@ class Page:
 def load_wiki_pages() -> list[Page]:
     """Return every page of the wiki, in the order in which it was written.
 
-    Raises FileNotFoundError when the files are neither in the repository nor in the installed
-    package; ValueError, with file and line, for a line that is no page, an id that occurs
+    Raises ``FileNotFoundError`` when the files are neither in the repository nor in the installed
+    package; ``ValueError``, with file and line, for a line that is no page, an id that occurs
     twice or another number of pages than recorded.
 
     >>> pages = load_wiki_pages()
@@ -67,7 +68,7 @@ def load_questions() -> RetrievalTask:
     """
     folder = wiki_folder()
     pages = load_wiki_pages()
-    questions = {}
+    questions: dict[str, str] = {}
     for where, fields in _json_lines(folder / "questions.jsonl"):
         question = _field(where, fields, "id")
         _check_new(where, question, questions)
@@ -100,7 +101,7 @@ def load_sentences() -> list[str]:
 
 
 def wiki_folder() -> Path:
-    """Return where the wiki's files lie. Raises FileNotFoundError."""
+    """Return where the wiki's files lie; raise ``FileNotFoundError`` if they are nowhere."""
     return course_folder("company_wiki", "pages.jsonl")
 
 
@@ -114,7 +115,7 @@ def _sentences(pages: list[Page]) -> list[str]:
 
 
 def _read_pages(folder) -> list[Page]:
-    pages = {}
+    pages: dict[str, Page] = {}
     for where, fields in _json_lines(folder / "pages.jsonl"):
         page = Page(*(_field(where, fields, name) for name in ("id", "title", "section", "text")))
         _check_new(where, page.id, pages)
@@ -123,7 +124,7 @@ def _read_pages(folder) -> list[Page]:
 
 
 def _read_judgements(path) -> dict[str, dict[str, int]]:
-    qrels = {}
+    qrels: dict[str, dict[str, int]] = {}
     for number, line in enumerate(_text(path).splitlines()[1:], start=2):
         cells = line.split("\t")
         if len(cells) != 3 or cells[2] not in ("1", "2"):
@@ -137,8 +138,8 @@ def _read_judgements(path) -> dict[str, dict[str, int]]:
     return qrels
 
 
-def _json_lines(path):
-    """("file:line", fields) for each line."""
+def _json_lines(path) -> Iterator[tuple[str, dict]]:
+    """Yield ("file:line", fields) for each line."""
     for number, line in enumerate(_text(path).split("\n"), start=1):
         where = f"{path}:{number}"
         if not line.strip():
@@ -154,7 +155,7 @@ def _json_lines(path):
 
 def _text(path) -> str:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing. Install the course again: {INSTALL_COURSE}")
+        raise FileNotFoundError(f"{path} is missing. {REINSTALL_COURSE}")
     return path.read_text("utf-8")
 
 

@@ -88,9 +88,11 @@ def parse_docstring(text: str) -> Docstring:
 
 
 def _walk(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Lines of prose in the order of ``_FIRST``, and the names that *See Also* lists."""
-    prose, see_also = {}, []
-    section, from_google, skipped_indent, in_seealso = "", False, None, False
+    """Return lines of prose in the order of ``_FIRST``, and the names that *See Also* lists."""
+    prose: dict[str, list[str]] = {}
+    see_also: list[str] = []
+    section, from_google, in_seealso = "", False, False
+    skipped_indent: int | None = None
     for number, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())
         following = lines[number + 1] if number + 1 < len(lines) else ""

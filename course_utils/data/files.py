@@ -10,15 +10,19 @@ only texts          ``text`` (for ``load_texts``)
 ==================  =========================================================
 
 Other columns are ignored. Every mistake is an error that names file, line and field. Files
-are UTF-8, with or without a byte order mark.
+are UTF-8, with or without a byte order mark. Benchmarks hold blank documents and grades below 0: in
+a BEIR folder they are read and counted, in a file of the learner's own they are mistakes.
 """
 
 import csv
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import numpy as np
+
+from course_utils.data.judged import finite_number, judged_task, refuse_twice, whole_number
 from course_utils.data.sentences import split_sentences
 from course_utils.data.tasks import ClusteringTask, RetrievalTask, SimilarityTask, Source
 
@@ -27,10 +31,12 @@ _KINDS = {
     "retrieval": ("query", "document"),
     "clustering": ("text", "label"),
 }
-Row = tuple[str, dict]  # ("file:line", fields)
+Row: TypeAlias = tuple[str, dict[str, Any]]  # ("file:line", fields)
 
 
-def load_file(path, *, split: str | None = None):
+def load_file(
+    path: str | Path, *, split: str | None = None
+) -> RetrievalTask | SimilarityTask | ClusteringTask:
     """Return the task in a BEIR folder or in a .csv, .tsv, .jsonl or .txt file.
 
     In a file of retrieval judgements (``query``, ``document``, ``relevance``) each line is
@@ -40,8 +46,8 @@ def load_file(path, *, split: str | None = None):
     the document; passages of one sentence are documents that answer nothing. ``split``
     chooses the judgements of a BEIR folder (see ``load_beir``).
 
-    Raises FileNotFoundError when there is no such path; ValueError when the name's ending or
-    the columns are none of these, and for any broken line, naming file, line and field.
+    Raises ``FileNotFoundError`` when there is no such path; ``ValueError`` when the name's ending
+    or the columns are none of these, and for any broken line, naming file, line and field.
     """
     path = Path(path)
     if path.is_dir():
@@ -52,16 +58,16 @@ def load_file(path, *, split: str | None = None):
     if path.suffix.lower() == ".txt":
         return _known_item(path)
     kind, rows = _kind_of(path)
-    return {"similarity": _similarity, "clustering": _clustering, "retrieval": _judged}[kind](
-        path, rows
-    )
+    if kind == "similarity":
+        return _similarity(path, rows)
+    return _clustering(path, rows) if kind == "clustering" else _judged(path, rows)
 
 
-def load_file_texts(path) -> list[str]:
+def load_file_texts(path: str | Path) -> list[str]:
     """Return the texts in a file, in order: passages of a .txt, the ``text`` column of the others.
 
     In plain text a blank line ends a passage; a file without blank lines between its texts
-    holds one passage a line. Raises like ``load_file``.
+    holds one passage a line. Raises ``FileNotFoundError`` and ``ValueError`` as ``load_file`` does.
     """
     path = Path(path)
     _check_file(path)
@@ -70,47 +76,46 @@ def load_file_texts(path) -> list[str]:
     return [_text(where, fields, "text") for where, fields in _rows(path)]
 
 
-def load_beir(folder, *, split: str | None = None) -> RetrievalTask:
+def load_beir(folder: str | Path, *, split: str | None = None) -> RetrievalTask:
     """Return the retrieval task in a folder of the form that the BEIR benchmark uses.
 
     ``corpus.jsonl`` (``_id``, ``text``, optionally ``title``, which is put before the text),
     ``queries.jsonl`` (``_id``, ``text``) and ``qrels/<split>.tsv`` (a header line, then query
     id, corpus id and grade). ``split`` None means ``test``, or the only file there is.
-    Queries that this split does not judge belong to another split: they are left out and
-    counted in ``source.counts``.
 
-    Raises FileNotFoundError for a missing file; ValueError, with file, line and field, for
-    lines that are not as described, ids that occur twice and judgements on unknown ids.
+    What the task holds and leaves out, and what was odd, ``source.counts`` says: see
+    ``judged_task``.
+
+    Raises ``FileNotFoundError`` for a missing file; ``ValueError``, with file, line and field, for
+    lines that are not as described, ids that occur twice, judgements on unknown ids, and where
+    nothing is left to ask or to find.
     """
     folder = Path(folder)
     corpus = _texts_by_id(folder / "corpus.jsonl")
     queries = _texts_by_id(folder / "queries.jsonl")
     qrels_path = _qrels_path(folder, split)
-    qrels, seen = {}, {}
-    for where, fields in _rows(qrels_path, names=("query-id", "corpus-id", "score")):
-        query, document = _text(where, fields, "query-id"), _text(where, fields, "corpus-id")
-        _check_known(where, "query-id", query, queries, folder / "queries.jsonl")
-        _check_known(where, "corpus-id", document, corpus, folder / "corpus.jsonl")
-        _check_new(where, f"the judgement of {query!r} and {document!r}", (query, document), seen)
-        qrels.setdefault(query, {})[document] = _grade(where, fields, "score")
-    counts = {
-        "documents": len(corpus),
-        "queries": len(qrels),
-        "queries_without_judgements_in_this_split": len(queries) - len(qrels),
-        "judgements": len(seen),
-    }
-    judged = {query: text for query, text in queries.items() if query in qrels}
+    judgements = (
+        (
+            where,
+            _text(where, fields, "query-id"),
+            _text(where, fields, "corpus-id"),
+            fields["score"],
+        )
+        for where, fields in _rows(qrels_path, names=("query-id", "corpus-id", "score"))
+    )
     name = f"{folder.name}/{qrels_path.stem}"
-    return RetrievalTask(name, corpus, judged, qrels, _source(folder, counts))
+    return judged_task(name, corpus, queries, judgements, _source(folder, {}))
 
 
 def _similarity(path, rows) -> SimilarityTask:
-    pairs, scores = [], []
+    pairs: list[tuple[str, str]] = []
+    scores: list[float] = []
     for where, fields in rows:
         pairs.append((_text(where, fields, "sentence1"), _text(where, fields, "sentence2")))
-        scores.append(_number(where, fields, "score"))
+        scores.append(finite_number(where, "score", fields.get("score")))
     _check_any(path, pairs)
-    return SimilarityTask(path.stem, pairs, scores, source=_source(path, {"pairs": len(pairs)}))
+    source = _source(path, {"pairs": len(pairs)})
+    return SimilarityTask(path.stem, pairs, np.array(scores), source=source)
 
 
 def _clustering(path, rows) -> ClusteringTask:
@@ -122,13 +127,18 @@ def _clustering(path, rows) -> ClusteringTask:
 
 
 def _judged(path, rows) -> RetrievalTask:
-    query_ids, document_ids, qrels, seen = {}, {}, {}, {}
+    query_ids: dict[str, str] = {}
+    document_ids: dict[str, str] = {}
+    qrels: dict[str, dict[str, int]] = {}
+    seen: dict[tuple[str, str], str] = {}
     for where, fields in rows:
         query, document = _text(where, fields, "query"), _text(where, fields, "document")
-        _check_new(where, "this pair of query and document", (query, document), seen)
+        refuse_twice(where, "this pair of query and document", (query, document), seen)
         q = query_ids.setdefault(query, f"q{len(query_ids) + 1}")
         d = document_ids.setdefault(document, f"d{len(document_ids) + 1}")
-        grade = _grade(where, fields, "relevance") if "relevance" in fields else 1
+        grade = whole_number(where, "relevance", fields.get("relevance", 1))
+        if grade < 0:
+            raise ValueError(f"{where}: field 'relevance' is {grade}. A grade is 0 or more.")
         qrels.setdefault(q, {})[d] = grade
     _check_any(path, seen)
     counts = {"queries": len(qrels), "documents": len(document_ids), "judgements": len(seen)}
@@ -194,7 +204,7 @@ def _chain(first, rows):
 
 
 def _rows(path: Path, names: tuple[str, ...] | None = None) -> Iterator[Row]:
-    """("file:line", fields) for each row of a table or JSON-lines file.
+    """Yield ("file:line", fields) for each row of a table or JSON-lines file.
 
     ``names`` replaces the header of a table, whose first line is then skipped.
     """
@@ -218,7 +228,7 @@ def _json_rows(path) -> Iterator[Row]:
 def _table_rows(path, names) -> Iterator[Row]:
     delimiter = "," if path.suffix.lower() == ".csv" else "\t"
     # A BEIR file of judgements has no quotation marks with a meaning; a CSV file has.
-    quoting = csv.QUOTE_NONE if names else csv.QUOTE_MINIMAL
+    quoting: Any = csv.QUOTE_NONE if names else csv.QUOTE_MINIMAL
     old_limit = csv.field_size_limit(2**31 - 1)  # the default refuses long texts
     try:
         lines = (line for _, line in _lines(path))
@@ -246,7 +256,7 @@ def _table_rows(path, names) -> Iterator[Row]:
 
 
 def _numbered(path, reader) -> Iterator[tuple[str, list[str]]]:
-    """("file:line", cells), where line is the first that the row stands on."""
+    """Yield ("file:line", cells), where line is the first that the row stands on."""
     while True:
         start = reader.line_num + 1
         try:
@@ -262,7 +272,7 @@ def _numbered(path, reader) -> Iterator[tuple[str, list[str]]]:
 
 
 def _lines(path) -> Iterator[tuple[int, str]]:
-    """(number, line) of a UTF-8 file, the byte order mark taken off."""
+    """Yield (number, line) of a UTF-8 file, the byte order mark taken off."""
     with open(path, "rb") as file:
         for number, raw in enumerate(file, start=1):
             try:
@@ -277,18 +287,18 @@ def _lines(path) -> Iterator[tuple[int, str]]:
 
 def _texts_by_id(path) -> dict[str, str]:
     _check_file(path)
-    texts, seen = {}, {}
+    texts: dict[str, str] = {}
+    seen: dict[str, str] = {}
     for where, fields in _rows(path):
         key = _text(where, fields, "_id")
-        _check_new(where, f"the id {key!r}", key, seen)
+        refuse_twice(where, f"the id {key!r}", key, seen)
         title = fields.get("title") or ""
         if not isinstance(title, str):
             raise ValueError(f"{where}: field 'title' is {title!r}, not a text.")
-        body = fields.get("text", "")
-        # A document may be all title; then its text may be empty.
-        texts[key] = title.strip() if title.strip() and body == "" else _text(where, fields, "text")
-        if title.strip() and body:
-            texts[key] = f"{title.strip()} {texts[key]}"
+        # A document may be all title; then it needs no field for its text.
+        titled = title.strip() and "text" not in fields
+        body = "" if titled else _text(where, fields, "text", blank=True)
+        texts[key] = f"{title.strip()} {body}".strip()
     _check_any(path, texts)
     return texts
 
@@ -308,7 +318,7 @@ def _qrels_path(folder, split) -> Path:
     return folder / "qrels" / f"{chosen}.tsv"
 
 
-def _text(where, fields, name) -> str:
+def _text(where, fields, name, *, blank=False) -> str:
     value = fields.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # ids and labels are often written as numbers
@@ -316,33 +326,13 @@ def _text(where, fields, name) -> str:
         raise ValueError(f"{where}: field {name!r} is missing.")
     if not isinstance(value, str):
         raise ValueError(f"{where}: field {name!r} is {str(value)[:60]!r}, not a text.")
-    if not value.strip():
+    if not blank and not value.strip():
         raise ValueError(f"{where}: field {name!r} is empty. Fill it in or delete the line.")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:  # JSON can spell half a character, "\\ud83d"; no tokenizer can
         raise ValueError(f"{where}: field {name!r} contains half a surrogate pair.") from None
     return value.strip()
-
-
-def _number(where, fields, name) -> float:
-    value = fields.get(name)
-    try:
-        number = math.nan if isinstance(value, bool) or value is None else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{where}: field {name!r} is {value!r}, not a number.")
-    return number
-
-
-def _grade(where, fields, name) -> int:
-    number = _number(where, fields, name)
-    if number < 0 or number != int(number):
-        raise ValueError(
-            f"{where}: field {name!r} is {fields[name]!r}. A grade is a whole number from 0 up."
-        )
-    return int(number)
 
 
 def _check_file(path):
@@ -353,17 +343,6 @@ def _check_file(path):
             f"{path}: files that end in {path.suffix or 'nothing'!r} are not understood. "
             "Bring .csv, .tsv, .jsonl, .txt or a BEIR folder."
         )
-
-
-def _check_new(where, what, key, seen):
-    if key in seen:
-        raise ValueError(f"{where}: {what} occurs twice, first at {seen[key]}. Keep one.")
-    seen[key] = where
-
-
-def _check_known(where, field, key, known, path):
-    if key not in known:
-        raise ValueError(f"{where}: field {field!r} is {key!r}, which is not an _id in {path}.")
 
 
 def _check_any(path, items):

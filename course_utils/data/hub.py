@@ -7,33 +7,43 @@ and tables whose columns are those of a learner's own file (``sentence1``, ``sen
 """
 
 import os
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
+from course_utils.data.judged import Judgement, judged_task
 from course_utils.data.tasks import ClusteringTask, RetrievalTask, SimilarityTask, Source
-from course_utils.models.files import install_line
+from course_utils.models.files import ask_hub, install_line, require
 
 # The readers of plain tables. Others open archives, media or formats that hold objects.
 _SAFE_READERS = {"parquet", "csv", "json", "arrow"}
-_PATIENCE_SECONDS = 4.0
 
 
-def load_hub(repository: str, *, split: str = "test", revision: str | None = None, cache=None):
+def load_hub(
+    repository: str,
+    *,
+    split: str = "test",
+    revision: str | None = None,
+    cache: str | Path | None = None,
+) -> RetrievalTask | SimilarityTask | ClusteringTask:
     """Return the task in a hub repository ``owner/set``, or in a local folder of the same form.
 
     ``split`` chooses the judgements or rows; a configuration that has only one split is read
     whatever that is called. ``revision`` pins a version of the repository, and is recommended:
     without it the newest is read. ``cache`` is the folder for downloads, ``None`` the
-    library's own.
+    library's own. Judgements are read as those of a BEIR folder, see ``judged.judged_task``.
 
-    Raises ImportError when the library is missing (a mere folder called ``datasets`` on the
-    path does not count as the library); ConnectionError when the hub cannot be reached or
-    does not have the set; ValueError when the set is in neither form, has no such split, or
+    Raises ``ImportError`` when the library is missing (a mere folder called ``datasets`` on the
+    path does not count as the library); ``ConnectionError`` when the hub cannot be reached or
+    does not have the set; ``ValueError`` when the set is in neither form, has no such split, or
     breaks a rule of its task type.
     """
     datasets = _library()
     if not Path(repository).is_dir() and not os.environ.get("HF_HUB_OFFLINE"):
-        _ask_hub(repository, revision)
+        problem = ask_hub(repository, kind="dataset")
+        if problem:
+            raise _not_there(repository, problem)
     table = _Reader(datasets, repository, revision, cache)
     configurations = table.configurations()
     name = f"hub:{repository}" if not Path(repository).is_dir() else Path(repository).name
@@ -114,33 +124,9 @@ class _Reader:
         return _not_there(self.repository, f"{type(error).__name__}: {str(error)[:300]}")
 
 
-def _ask_hub(repository, revision):
-    """Raise ConnectionError unless the hub knows this data set and says so within seconds.
-
-    The library itself tries five times over 20 seconds. Even one look-up of the hub's address
-    can hang for longer than any time-out, so a thread asks and is left behind.
-    """
-    answer = [f"no answer within {_PATIENCE_SECONDS:g} seconds"]
-
-    def ask():
-        from huggingface_hub import HfApi
-
-        try:
-            HfApi().dataset_info(repository, revision=revision, timeout=_PATIENCE_SECONDS)
-            answer[0] = None
-        except Exception as error:
-            answer[0] = f"{type(error).__name__}: {str(error)[:300]}"
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_PATIENCE_SECONDS)
-    if answer[0]:
-        raise _not_there(repository, answer[0])
-
-
 def _not_there(repository, reason) -> ConnectionError:
     return ConnectionError(
-        f"{repository}: the hub does not have this data set or cannot be reached ({reason}). "
+        f"{repository}: the data set cannot be read from the hub ({reason}). "
         "Check the name (owner/set) and the connection; set HF_HUB_OFFLINE=1 to use a copy "
         "downloaded earlier; or name a local folder with the same files: "
         "load_task('hub:<folder>')."
@@ -148,45 +134,30 @@ def _not_there(repository, reason) -> ConnectionError:
 
 
 def _retrieval(table, name, judgements, split) -> RetrievalTask:
-    corpus = _texts(*table.rows("corpus", split), table.repository)
-    queries = _texts(*table.rows("queries", split), table.repository)
+    corpus, queries = (
+        _texts(table, configuration, split) for configuration in ("corpus", "queries")
+    )
     rows, where = table.rows(judgements, split)
-    qrels = {}
-    for number, row in enumerate(rows):
-        query, document = str(row.get("query-id")), str(row.get("corpus-id"))
-        at = f"{table.repository} {where}, row {number}"
-        for field, key, known in (("query-id", query, queries), ("corpus-id", document, corpus)):
-            if key not in known:
-                raise ValueError(f"{at}: field {field!r} is {key!r}, which has no text.")
-        if document in qrels.get(query, {}):
-            raise ValueError(f"{at}: {query!r} and {document!r} are judged twice.")
-        grade = row.get("score", 1)
-        if grade is None or grade != int(grade):
-            raise ValueError(f"{at}: field 'score' is {grade!r}, not a whole number.")
-        qrels.setdefault(query, {})[document] = int(grade)
-    counts = {
-        "documents": len(corpus),
-        "queries": len(qrels),
-        "queries_without_judgements_in_this_split": len(queries) - len(qrels),
-        "judgements": len(rows),
-    }
-    judged = {query: text for query, text in queries.items() if query in qrels}
-    return RetrievalTask(name, corpus, judged, qrels, _source(table, where, counts))
+
+    def judged() -> Iterator[Judgement]:
+        for number, row in enumerate(rows):
+            at = f"{table.repository} {where}, row {number}"
+            yield at, str(row.get("query-id")), str(row.get("corpus-id")), row.get("score", 1)
+
+    return judged_task(name, corpus, queries, judged(), _source(table, where, {}))
 
 
-def _texts(rows, where, repository) -> dict[str, str]:
-    texts = {}
+def _texts(table, configuration, split) -> dict[str, str]:
+    rows, where = table.rows(configuration, split)
+    texts: dict[str, str] = {}
     for number, row in enumerate(rows):
         key = row.get("_id", row.get("id"))
-        at = f"{repository} {where}, row {number}"
+        at = f"{table.repository} {where}, row {number}"
         if key is None:
             raise ValueError(f"{at}: field '_id' is missing.")
         if str(key) in texts:
             raise ValueError(f"{at}: the id {str(key)!r} occurs twice.")
-        text = f"{row.get('title') or ''} {row.get('text') or ''}".strip()
-        if not text:
-            raise ValueError(f"{at}: field 'text' is empty.")
-        texts[str(key)] = text
+        texts[str(key)] = f"{row.get('title') or ''} {row.get('text') or ''}".strip()
     return texts
 
 
@@ -196,7 +167,8 @@ def _table_task(table, name, configuration, split):
     source = _source(table, where, {"rows": len(rows)})
     if {"sentence1", "sentence2", "score"} <= columns:
         pairs = [(row["sentence1"], row["sentence2"]) for row in rows]
-        return SimilarityTask(name, pairs, [row["score"] for row in rows], source=source)
+        scores = np.array([row["score"] for row in rows], dtype=np.float64)
+        return SimilarityTask(name, pairs, scores, source=source)
     if {"text", "label"} <= columns:
         labels = [str(row["label"]) for row in rows]
         return ClusteringTask(name, [row["text"] for row in rows], labels, source)
@@ -207,16 +179,11 @@ def _table_task(table, name, configuration, split):
 
 
 def _library():
-    """Return the ``datasets`` library, or ImportError with the line that installs it."""
-    try:
-        import datasets
-    except ImportError:
-        datasets = None
-    # A folder called datasets/ on the path imports too, as an empty namespace.
-    if not hasattr(datasets, "load_dataset_builder"):
-        raise ImportError(
-            f"Data sets from a hub need the datasets library, which is missing. Run: {install_line('hub')}"
-        )
+    """Return the ``datasets`` library, or raise ``ImportError`` with the line that installs it."""
+    # A folder called datasets/ on the path imports too, as an empty namespace without a module.
+    require("datasets.load", "hub", "Reading a data set from a hub")
+    import datasets
+
     if int(datasets.__version__.split(".")[0]) < 4:
         raise ImportError(
             f"datasets {datasets.__version__} can run code that comes with a data set; version 4 "

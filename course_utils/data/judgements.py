@@ -12,7 +12,6 @@ from course_utils.data.packages import check_counts, package_file, package_versi
 from course_utils.data.sentences import split_sentences
 from course_utils.data.tasks import SimilarityTask, Source
 
-_INSTALL = "gensim>=4.4,<5"
 _SENTENCES = 3  # in a paragraph, so that a model seldom cuts it
 _OCCURRENCES = 5
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
@@ -32,6 +31,8 @@ def load_lee() -> SimilarityTask:
     The texts are of 45 to 126 words. A score is the mean of people's ratings from 1 (highly
     unrelated) to 5 (highly related), divided by 5. The file holds the upper triangle of a
     50 × 50 matrix; each pair is taken once and no text is paired with itself.
+
+    Raises ``ImportError`` when gensim is missing, ``ValueError`` when its file is not as recorded.
 
     Source: Lee, Pincombe & Welsh (2005).
 
@@ -66,6 +67,8 @@ def load_everyday() -> list[str]:
     model knows while it learns a field, so nothing is among them that measures just that: no judged
     news text, no word of WordSim-353 or SimLex-999.
 
+    Raises ``ImportError`` when gensim is missing, ``ValueError`` when its file is not as recorded.
+
     Source: Lee, Pincombe & Welsh (2005).
     """
     texts = _read("lee_background.cor", encoding="cp1252")
@@ -90,6 +93,8 @@ def load_wordsim353() -> SimilarityTask:
     (*money* with *cash* and with *bank*) are in the collection twice, in both orders; all rows
     are kept.
 
+    Raises ``ImportError`` when gensim is missing, ``ValueError`` when its file is not as recorded.
+
     Source: Finkelstein et al. (2002).
     """
     return _load_words(
@@ -106,6 +111,8 @@ def load_simlex999() -> SimilarityTask:
     """Return the task ``simlex999``: how similar people found 999 pairs of words, from 0 to 10.
 
     Similarity proper, not relatedness: *old* and *new* score low.
+
+    Raises ``ImportError`` when gensim is missing, ``ValueError`` when its file is not as recorded.
 
     Source: Hill, Reichart & Korhonen (2015).
     """
@@ -125,7 +132,7 @@ def _load_words(name, file, number, scale, citation) -> SimilarityTask:
     return SimilarityTask(
         name,
         [(first, second) for first, second, _ in rows],
-        [float(score) for _, _, score in rows],
+        np.array([score for _, _, score in rows], dtype=np.float64),
         scale,
         _source(name, citation, pairs=len(rows)),
     )
@@ -133,7 +140,7 @@ def _load_words(name, file, number, scale, citation) -> SimilarityTask:
 
 def _read(file: str, encoding: str = "utf-8") -> list[str]:
     """Return the lines of one of gensim's test files that are not blank."""
-    path = package_file("gensim", f"{_FOLDER}/{file}", install=_INSTALL, sha256=_SHA256[file])
+    path = package_file("gensim", f"{_FOLDER}/{file}", sha256=_SHA256[file])
     return [line for line in path.read_text(encoding=encoding).splitlines() if line.strip()]
 
 

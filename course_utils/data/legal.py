@@ -1,14 +1,12 @@
 """Legal texts: the sentences of 2,310 software licences, each labelled with its category."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 
-from course_utils.data.packages import check_counts, package_path, package_version
+from course_utils.data.packages import check_counts, check_sha256, package_path, package_version
 from course_utils.data.sentences import split_sentences
 from course_utils.data.tasks import ClusteringTask, Source
 
-_INSTALL = "licensedcode-data==32.1.0"
 _SHA256 = "fecb6d27037bb408784be8587965ed09fe9bce87507d1db130991aedf04500fd"
 _COUNTS = {"licences": 2310, "categories": 11}
 _MIN_WORDS = 5
@@ -29,12 +27,13 @@ class Licence:
 def load_licences() -> list[Licence]:
     """Return all licences of the package, sorted by key.
 
-    Raises ImportError when licensedcode-data is missing, ValueError when its licences are not
-    the recorded ones (one checksum over all names and contents, and the counts).
+    Raises ``ImportError`` when licensedcode-data is missing, ``ValueError`` when its licences are
+    not the recorded ones (one checksum over all names and contents, and the counts).
     """
-    folder = package_path("licensedcode-data", "licensedcode/data/licenses", install=_INSTALL)
+    folder = package_path("licensedcode-data", "licensedcode/data/licenses")
     contents = {path.name: path.read_bytes() for path in sorted(folder.glob("*.LICENSE"))}
-    _check_digest(contents)
+    whole = b"".join(f"{n}\0{len(c)}\0".encode() + c for n, c in contents.items())
+    check_sha256(whole, _SHA256, where="All of licensedcode-data, name by name,")
     licences = [
         parse_licence(content.decode("utf-8"), where=name) for name, content in contents.items()
     ]
@@ -52,9 +51,11 @@ def load_categories() -> ClusteringTask:
 
     Categories differ in size (most licences are Permissive) and much wording is common to all
     of them, so a perfect score is out of reach for any model.
+
+    Raises ``ImportError`` and ``ValueError`` as ``load_licences`` does.
     """
     licences = load_licences()
-    categories_of = {}
+    categories_of: dict[str, set[str]] = {}
     for licence in licences:
         for sentence in _sentences(licence):
             categories_of.setdefault(sentence, set()).add(licence.category)
@@ -68,14 +69,17 @@ def load_categories() -> ClusteringTask:
 
 
 def load_sentences() -> list[str]:
-    """Return every different sentence of five words or more in the English licences, in order."""
+    """Return every different sentence of five words or more in the English licences, in order.
+
+    Raises ``ImportError`` and ``ValueError`` as ``load_licences`` does.
+    """
     return list(dict.fromkeys(s for licence in load_licences() for s in _sentences(licence)))
 
 
 def parse_licence(content: str, *, where: str = "licence") -> Licence:
     """Return the licence in a file of YAML front matter between ``---`` lines, then the text.
 
-    Raises ValueError, naming the file and the field, when there is no front matter or it has
+    Raises ``ValueError``, naming the file and the field, when there is no front matter or it has
     no key or category.
 
     >>> parse_licence('''---
@@ -112,19 +116,6 @@ def _sentences(licence: Licence) -> list[str]:
     # A blank line ends a sentence too: headings and addresses carry no full stop.
     paragraphs = licence.text.replace("\r\n", "\n").split("\n\n")
     return [s for p in paragraphs for s in split_sentences(p, min_words=_MIN_WORDS)]
-
-
-def _check_digest(contents: dict[str, bytes]):
-    digest = hashlib.sha256()
-    for name, content in contents.items():
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    if digest.hexdigest() != _SHA256:
-        raise ValueError(
-            f"The licences of licensedcode-data {package_version('licensedcode-data')} are not "
-            f"the ones this course was written for: the sha256 over all of them is "
-            f"{digest.hexdigest()}, recorded is {_SHA256}. "
-            f'Run: pip install --force-reinstall "{_INSTALL}"'
-        )
 
 
 def _source(counts) -> Source:

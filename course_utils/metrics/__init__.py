@@ -3,13 +3,13 @@
 Per-item scores first (``retrieval``, ``similarity``, ``clustering``), then how sure to be of their
 mean and of a difference (``significance``), of many differences (``multiple``), and with how many
 queries (``planning``); then all of it for any task (``evaluation``) and any two or more embedders
-(``comparison``).
+(``comparison``). Two things beside: what people prefer (``judging``), and whether they still ask
+what they asked (``energy``).
 """
 
 from course_utils.metrics.clustering import (
     adjusted_rand,
     kmeans_scores,
-    nmi,
     silhouette,
     silhouette_samples,
     v_measure,
@@ -21,14 +21,11 @@ from course_utils.metrics.comparison import (
     compare,
     compare_many,
 )
+from course_utils.metrics.energy import Drift, drift
 from course_utils.metrics.evaluation import Evaluation, evaluate
 from course_utils.metrics.multiple import holm, letter_display
 from course_utils.metrics.planning import queries_needed, query_clusters
-from course_utils.metrics.retrieval import (
-    retrieval_scores,
-    retrieval_scores_from_arrays,
-    retrieval_scores_from_vectors,
-)
+from course_utils.metrics.retrieval import retrieval_scores, retrieval_scores_from_vectors
 from course_utils.metrics.significance import (
     Interval,
     PairedTest,
@@ -36,17 +33,14 @@ from course_utils.metrics.significance import (
     paired_test,
 )
 from course_utils.metrics.similarity import (
-    kendall,
-    kendall_interval,
     paired_spearman_test,
-    pearson,
-    pearson_interval,
     spearman,
     spearman_interval,
 )
 
 __all__ = [
     "Comparison",
+    "Drift",
     "Evaluation",
     "Interval",
     "Leaderboard",
@@ -56,21 +50,16 @@ __all__ = [
     "bootstrap_interval",
     "compare",
     "compare_many",
+    "drift",
     "evaluate",
     "holm",
-    "kendall",
-    "kendall_interval",
     "kmeans_scores",
     "letter_display",
-    "nmi",
     "paired_spearman_test",
     "paired_test",
-    "pearson",
-    "pearson_interval",
     "queries_needed",
     "query_clusters",
     "retrieval_scores",
-    "retrieval_scores_from_arrays",
     "retrieval_scores_from_vectors",
     "silhouette",
     "silhouette_samples",

@@ -7,20 +7,33 @@ interval or a paired test is always one call away, today or from a file saved la
 import hashlib
 import html
 import json
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from course_utils.data.tasks import ClusteringTask, RetrievalTask, SimilarityTask
 from course_utils.metrics.clustering import kmeans_scores, silhouette_samples
 from course_utils.metrics.records import from_records, read_table, to_records, write_table
-from course_utils.metrics.retrieval import retrieval_scores_from_vectors
-from course_utils.metrics.significance import Interval, bootstrap_interval
+from course_utils.metrics.retrieval import USUAL, scores_of_vectors
+from course_utils.metrics.retrieval_inputs import Options, options
+from course_utils.metrics.significance import DRAWS, Interval, bootstrap_interval
 from course_utils.metrics.similarity import spearman, spearman_interval
 from course_utils.models.fingerprints import fingerprint_or_none
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from course_utils.encoding.cache import EmbeddingCache
+    from course_utils.encoding.embedders import AnyEmbedder
+
+#: What ``evaluate`` takes.
+Task: TypeAlias = RetrievalTask | SimilarityTask | ClusteringTask
+
+#: Metrics whose items depend on each other, so that no interval or p value is claimed for a mean.
+DEPENDENT = ("silhouette",)
 
 _FORMAT = "course-utils evaluation 1"
 _SEEDS = 10  # k-means starts behind each clustering score
@@ -40,9 +53,11 @@ class Evaluation:
       ``retrieval_scores``. Similarity: one row per pair, ``human`` and ``cosine``. Clustering: one
       row per text, ``label`` and ``silhouette``.
     - ``repeats``: for clustering, one row per k-means seed (see ``kmeans_scores``); else None.
-    - ``content``: a hash of the task's texts and judgements, by which ``compare`` knows that two
-      tasks of one name are the same; "" if unknown.
+    - ``content``: a hash of the task's texts and judgements (and of a rule for ties other than the
+      usual one), by which ``compare`` knows that two tasks of one name are the same; "" if unknown.
     - ``versions``, ``date``: of the packages that took part; when, in UTC.
+
+    The tables are copies: one that the caller changes later changes nothing here.
 
     Raises ``ValueError`` when ``kind`` is none of the three, or ``scores`` is empty, names an item
     twice or holds NaN (named by item).
@@ -64,7 +79,7 @@ class Evaluation:
     versions: dict[str, str] = field(default_factory=dict)
     date: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in _UNITS:
             raise ValueError(f"kind is {self.kind!r}. It is one of: {', '.join(_UNITS)}.")
         if not len(self.scores):
@@ -74,21 +89,35 @@ class Evaluation:
         twice = self.scores.index[self.scores.index.duplicated()]
         if len(twice):
             raise ValueError(f"The item {twice[0]!r} occurs twice in scores. Give each one row.")
-        missing = self.scores.isna().stack()
-        if missing.any():
-            item, column = missing.idxmax()
+        missing = np.argwhere(self.scores.isna().to_numpy())
+        if len(missing):
+            item, column = self.scores.index[missing[0, 0]], self.scores.columns[missing[0, 1]]
             raise ValueError(f"The score {column!r} of item {item!r} is missing or NaN.")
+        object.__setattr__(self, "scores", self.scores.copy())
+        object.__setattr__(self, "repeats", None if self.repeats is None else self.repeats.copy())
+        object.__setattr__(self, "versions", dict(self.versions))
 
-    def summary(self, *, confidence=0.95, method="percentile", clusters=None, seed=0):
+    def summary(
+        self,
+        *,
+        confidence: float = 0.95,
+        n_resamples: int = DRAWS,
+        method: Literal["percentile", "bca"] = "percentile",
+        clusters: Mapping[Hashable, Hashable] | None = None,
+        seed: int = 0,
+    ) -> "pd.DataFrame":
         """Return a DataFrame with one row per metric: mean, low, high, n, over.
 
         ``low`` and ``high`` bound the mean by a bootstrap over the ``n`` items that ``over`` names:
-        queries, pairs, texts, or k-means seeds; ``method`` and ``clusters``, here
+        queries, pairs, or k-means seeds; ``n_resamples``, ``method`` and ``clusters``, here
         ``{item: cluster}``, are those of ``bootstrap_interval``. For ``spearman``, which is no mean,
         they bound the correlation itself, by percentiles. An interval over seeds says how far
-        k-means wanders, not how other texts would have scored. With a single item they are NaN.
+        k-means wanders, not how other texts would have scored. For ``silhouette`` they are NaN,
+        because every text's depends on all the others (see ``silhouette_samples``); and so they are
+        where there is a single item.
 
-        Raises ``ValueError`` when ``clusters`` lacks an item (named), or is given for pairs.
+        Raises ``ValueError`` when ``clusters`` lacks an item (named) or is given for pairs or
+        texts, or an option is out of range.
         """
         import pandas as pd
 
@@ -96,22 +125,25 @@ class Evaluation:
         rows = {}
         if self.kind == "similarity":
             human, cosine = self.scores["human"], self.scores["cosine"]
-            ends = spearman_interval(human, cosine, confidence=confidence, seed=seed)
+            ends = spearman_interval(
+                human, cosine, confidence=confidence, n_resamples=n_resamples, seed=seed
+            )
             rows["spearman"] = (spearman(human, cosine), *ends, len(human), "pairs")
         for metric, (values, over) in self.means().items():
             ends = Interval(float("nan"), float("nan"))
-            if len(values) > 1:
+            if len(values) > 1 and metric not in DEPENDENT:
                 ends = bootstrap_interval(
                     values,
                     confidence=confidence,
+                    n_resamples=n_resamples,
                     method=method,
-                    clusters=None if over == "k-means seeds" else labels,
+                    clusters=labels,
                     seed=seed,
                 )
             rows[metric] = (float(np.mean(values)), *ends, len(values), over)
         return pd.DataFrame.from_dict(rows, "index", columns=["mean", "low", "high", "n", "over"])
 
-    def means(self):
+    def means(self) -> dict[str, tuple[np.ndarray, str]]:
         """Return ``{metric: (values, what they are over)}`` for the metrics that are means."""
         if self.kind == "retrieval":
             return {name: (self.scores[name].to_numpy(), "queries") for name in self.scores.columns}
@@ -123,14 +155,22 @@ class Evaluation:
                 means[name] = (self.repeats[name].to_numpy(), "k-means seeds")
         return means
 
-    def cluster_labels(self, clusters):
-        """Return the labels of the items in order, from ``{item: cluster}``; None for None."""
+    def cluster_labels(self, clusters: Mapping[Hashable, Hashable] | None) -> list[Hashable] | None:
+        """Return the labels of the items in order, from ``{item: cluster}``; None for None.
+
+        Raises ``ValueError`` for an item without a label, and where items are pairs or texts.
+        """
         if clusters is None:
             return None
         if self.kind == "similarity":
             raise ValueError(
                 "clusters are not used for a correlation over pairs. Leave them out, and read its "
                 "interval as one over pairs drawn independently."
+            )
+        if self.kind == "clustering":
+            raise ValueError(
+                "clusters are not used for a clustering, whose intervals are over k-means seeds. "
+                "Leave them out."
             )
         for item in self.scores.index:
             if item not in clusters:
@@ -140,18 +180,18 @@ class Evaluation:
                 )
         return [clusters[item] for item in self.scores.index]
 
-    def save(self, path):
+    def save(self, path: str | Path) -> Path:
         """Write the evaluation to ``path`` as JSON Lines, whole or not at all; return the path.
 
         The first line describes the evaluation, each further line is one item. An existing file
-        is replaced in one step.
+        is replaced in one step. Raises ``OSError`` where the file cannot be written.
         """
         header = {name: getattr(self, name) for name in _PLAIN}
         header["repeats"] = None if self.repeats is None else to_records(self.repeats)
         return write_table(path, _FORMAT, header, self.scores)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> "Evaluation":
         """Return the evaluation that ``save`` wrote to ``path``.
 
         Raises ``ValueError``, naming file and line, for a line that is no JSON, another format, a
@@ -174,132 +214,155 @@ class Evaluation:
 
     def _title(self):
         count = f"{len(self.scores):,} {_UNITS[self.kind]}"
-        return f"{self.embedder} on {self.task} ({self.kind}, {count}), 95 % intervals"
+        title = f"{self.embedder} on {self.task} ({self.kind}, {count}), 95 % intervals"
+        if self.kind == "clustering":
+            title += "; none for silhouette, since every text's depends on all the others"
+        return title
 
 
 def evaluate(
-    model, task, *, k=10, cache=None, batch_size=32, seed=0, name=None, show_progress_bar=None
-):
+    model: "AnyEmbedder",
+    task: Task,
+    *,
+    k: int | Iterable[int] = 10,
+    measures: str | Iterable[str] = USUAL,
+    ties: str = "trec_eval",
+    cache: "EmbeddingCache | None" = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    name: str | None = None,
+    show_progress_bar: bool | None = None,
+) -> Evaluation:
     """Return what ``model`` scores on ``task``, item by item: an ``Evaluation``.
 
     ``model`` is anything with ``encode(list[str]) -> (n, d)``: a SentenceTransformer, the client of
     a remote service; or a function that takes the list itself. Texts are encoded by
-    ``course_utils.encoding.encode.encode`` with unit rows (``cache``, ``batch_size`` and
-    ``show_progress_bar`` are passed on), so the score of two texts is their cosine. ``task``
-    decides what is measured:
+    ``course_utils.encoding`` with unit rows (``cache``, ``batch_size`` and ``show_progress_bar``
+    are passed on), so the score of two texts is their cosine. ``task`` decides what is measured:
 
-    - ``RetrievalTask``: every document is ranked for every query; ``mrr@k``, ``recall@k``, ``map``
-      and ``ndcg@k``, by the rules of ``retrieval_scores``;
+    - ``RetrievalTask``: every document is ranked for every query; by default ``mrr@k``,
+      ``recall@k``, ``map`` and ``ndcg@k``. ``k``, ``measures`` and ``ties``, and all rules, are
+      those of ``retrieval_scores``. Queries and documents have roles: they are encoded by
+      ``encode_query`` and ``encode_document``, each with the model's prompt for it, if it has one;
     - ``SimilarityTask``: Spearman's correlation of the cosines with people's scores;
     - ``ClusteringTask``: the silhouette of each text, and how well k-means finds the labels, from
       ten starts, the seeds ``seed`` .. ``seed`` + 9.
 
-    ``name`` is how tables call the embedder; by default its own name, or its folder's.
+    The texts of the last two have no roles: they get the prompt that the model's
+    ``default_prompt_name`` names, or none. ``name`` is how tables call the embedder; by default its
+    own name, or its folder's. The ``fingerprint`` kept is the model's, without a role.
 
-    Raises ``TypeError`` for another type of task, ``ValueError`` where the texts, vectors or
-    judgements are at fault (see the functions above).
+    Raises ``TypeError`` for another type of task, or what is no embedder; ``ValueError`` for
+    ``measures`` or ``ties`` with a task that is no RetrievalTask, and where texts, vectors or
+    options are at fault (see the functions above).
+
+    >>> task = RetrievalTask("toy", {"d1": "aab", "d2": "abb"}, {"q": "b"}, {"q": {"d2": 1}})
+    >>> def letters(texts):
+    ...     return [[text.count("a"), text.count("b")] for text in texts]
+    >>> evaluate(letters, task, measures="success", k=1).scores.loc["q"].to_dict()
+    {'success@1': 1.0}
     """
-    measure = _MEASURES.get(_kind(task))
-    if measure is None:
+    from datetime import UTC, datetime
+
+    measures = [measures] if isinstance(measures, str) else list(measures)
+    encoding = {
+        "batch_size": batch_size,
+        "normalize_embeddings": True,
+        "cache": cache,
+        "show_progress_bar": show_progress_bar,
+    }
+    repeats = None
+    if isinstance(task, RetrievalTask):
+        kind = "retrieval"
+        scores = _measure_retrieval(model, task, options(k, measures, ties), encoding)
+    elif not isinstance(task, SimilarityTask | ClusteringTask):
         raise TypeError(
             f"There is no evaluation for a {type(task).__name__}. Give a RetrievalTask, a "
             "SimilarityTask or a ClusteringTask."
         )
-    from datetime import UTC, datetime
-
-    from course_utils.encoding.encode import as_embedder, encode
-
-    if name is None:
-        name = embedder_name(model)
-    if callable(model) and not hasattr(model, "encode"):
-        model = as_embedder(model, getattr(model, "fingerprint", None))
-
-    def vectors(texts):
-        return encode(
-            model,
-            texts,
-            batch_size=batch_size,
-            normalize_embeddings=True,
-            cache=cache,
-            show_progress_bar=show_progress_bar,
+    elif (measures, ties) != (list(USUAL), "trec_eval"):
+        raise ValueError(
+            f"measures and ties say how a ranking is scored, and {task.name!r} is a "
+            f"{type(task).__name__}, which has none. Leave them out."
         )
-
-    scores, repeats = measure(vectors, task, k, seed)
+    elif isinstance(task, SimilarityTask):
+        kind, scores = "similarity", _measure_similarity(model, task, encoding)
+    else:
+        kind, (scores, repeats) = "clustering", _measure_clustering(model, task, seed, encoding)
     return Evaluation(
         task=task.name,
-        kind=_kind(task),
-        embedder=name,
+        kind=kind,
+        embedder=embedder_name(model) if name is None else name,
         scores=scores,
         fingerprint=fingerprint_or_none(model),
         repeats=repeats,
-        content=_content(task),
+        content=_content(task, ties),
         versions=package_versions(_PACKAGES),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _measure_retrieval(vectors, task, k, seed):
-    queries = vectors(list(task.queries.values()))
-    corpus = vectors(list(task.corpus.values()))
-    scores = retrieval_scores_from_vectors(
-        queries, corpus, list(task.queries), list(task.corpus), task.qrels, k
+def _measure_retrieval(model, task: RetrievalTask, chosen: Options, encoding) -> "pd.DataFrame":
+    from course_utils.encoding.encode import encode_document, encode_query
+
+    queries = encode_query(model, list(task.queries.values()), **encoding)
+    corpus = encode_document(model, list(task.corpus.values()), **encoding)
+    # The task has checked its judgements, and encode the vectors, so nothing is checked again.
+    grades = {
+        query: {document: int(grade) for document, grade in judged.items() if grade >= 1}
+        for query, judged in task.qrels.items()
+    }
+    query_row, corpus_row = (
+        {name: row for row, name in enumerate(texts)} for texts in (task.queries, task.corpus)
     )
-    return scores, None
+    return scores_of_vectors(queries, corpus, grades, query_row, corpus_row, chosen)
 
 
-def _measure_similarity(vectors, task, k, seed):
+def _measure_similarity(model, task: SimilarityTask, encoding) -> "pd.DataFrame":
     import pandas as pd
 
+    from course_utils.encoding.encode import encode
+
     # In one call, because a text that is on both sides then needs encoding once.
-    both = vectors([text for pair in task.pairs for text in pair])
+    both = encode(model, [text for pair in task.pairs for text in pair], **encoding)
     first, second = both[::2], both[1::2]
     cosine = np.einsum("ij,ij->i", first, second, dtype=np.float64)
     human = np.array(task.scores, dtype=np.float64)
     index = pd.RangeIndex(len(human), name="pair")
-    return pd.DataFrame({"human": human, "cosine": cosine}, index=index), None
+    return pd.DataFrame({"human": human, "cosine": cosine}, index=index)
 
 
-def _measure_clustering(vectors, task, k, seed):
+def _measure_clustering(model, task: ClusteringTask, seed, encoding):
     import pandas as pd
 
-    matrix, labels = vectors(list(task.texts)), list(task.labels)
+    from course_utils.encoding.encode import encode
+
+    matrix, labels = encode(model, task.texts, **encoding), task.labels
     index = pd.RangeIndex(len(labels), name="text")
     scores = {"label": labels, "silhouette": silhouette_samples(matrix, labels)}
     repeats = kmeans_scores(matrix, labels, seeds=range(seed, seed + _SEEDS))
     return pd.DataFrame(scores, index=index), repeats
 
 
-_MEASURES = {
-    "retrieval": _measure_retrieval,
-    "similarity": _measure_similarity,
-    "clustering": _measure_clustering,
-}
 _UNITS = {"retrieval": "queries", "similarity": "pairs", "clustering": "texts"}
 _PLAIN = ("task", "kind", "embedder", "fingerprint", "content", "versions", "date")
 
 
-def _kind(task):
-    from course_utils.data import tasks
-
-    for kind in _UNITS:
-        if isinstance(task, getattr(tasks, f"{kind.capitalize()}Task")):
-            return kind
-    return None
-
-
-def _content(task):
-    """Return a hash of what the task asks: its texts and judgements, not its name or source."""
-    asked = {
+def _content(task: Task, ties: str) -> str:
+    """Return a hash of what the task asks, its texts and judgements and not its name or source."""
+    asked: dict[str, Any] = {
         name: value.tolist() if isinstance(value, np.ndarray) else value
         for name, value in vars(task).items()
         if name not in ("name", "source", "scale")
     }
+    if ties != "trec_eval":
+        asked["ties"] = ties
     # A judgement may be a numpy integer, which JSON does not know.
     text = json.dumps(asked, sort_keys=True, default=int)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def package_versions(packages):
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the installed version of each of the packages that is there, as a dict."""
     from importlib.metadata import PackageNotFoundError, version
 
@@ -312,7 +375,7 @@ def package_versions(packages):
     return found
 
 
-def embedder_name(model):
+def embedder_name(model: Any) -> str:
     """Return what tables call an embedder: its own name, or that of its folder or package."""
     card = getattr(model, "model_card_data", None)
     folder = (
@@ -328,6 +391,6 @@ def embedder_name(model):
     return next((str(n) for n in named if n), type(model).__name__)
 
 
-def rounded(table):
+def rounded(table: "pd.DataFrame") -> "pd.DataFrame":
     """Return the table as text, numbers to four places, for display."""
     return table.map(lambda value: f"{value:.4f}" if isinstance(value, float) else value)

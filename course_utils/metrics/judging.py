@@ -8,6 +8,7 @@ import json
 import os
 import warnings
 from collections import Counter
+from collections.abc import Hashable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -78,7 +79,7 @@ class Agreement:
     n: int
 
 
-def append_judgement(path, judgement):
+def append_judgement(path: str | Path, judgement: Judgement) -> None:
     """Add one ``Judgement`` to the file as a line of JSON; on return it is on the disk.
 
     The line goes out in one write, followed by fsync; if not all of it could be written, the file
@@ -107,7 +108,7 @@ def append_judgement(path, judgement):
         os.close(handle)
 
 
-def read_judgements(path):
+def read_judgements(path: str | Path) -> list[Judgement]:
     """Return the list of ``Judgement`` in a file, in the order they were made.
 
     A last line without a line end that is no JSON was torn by a crash; it is left out with a
@@ -138,7 +139,7 @@ def read_judgements(path):
     return found
 
 
-def preference(judgements, *, confidence=0.95):
+def preference(judgements: Iterable[Judgement], *, confidence: float = 0.95) -> Preference:
     """Return which system was preferred, and how sure to be of it: a ``Preference``.
 
     ``judgements`` is a list of ``Judgement``. The unit is the item: where one judge judged an item
@@ -165,7 +166,7 @@ def preference(judgements, *, confidence=0.95):
 
     _check_confidence(confidence)
     latest = _latest(judgements)
-    votes = {}
+    votes: dict[str, list[str]] = {}
     for judgement in latest:
         votes.setdefault(judgement.item, []).append(judgement.choice)
     counts = Counter(map(_majority, votes.values()))
@@ -191,7 +192,9 @@ def preference(judgements, *, confidence=0.95):
     )
 
 
-def judged_by_both(judgements, first, second):
+def judged_by_both(
+    judgements: Iterable[Judgement], first: str, second: str
+) -> tuple[list[str], list[str]]:
     """Return the choices of two judges on the items that both judged: two lists, item by item.
 
     ``first`` and ``second`` are names of judges. Skipped items are left out, and of an item judged
@@ -203,7 +206,7 @@ def judged_by_both(judgements, first, second):
     >>> judged_by_both([*made, Judgement("2", "q", "Kim", "a", "equal")], "Kim", "Lou")
     (['b'], ['b'])
     """
-    of_judge = {first: {}, second: {}}
+    of_judge: dict[str, dict[str, str]] = {first: {}, second: {}}
     for judgement in _latest(judgements):
         if judgement.judge in of_judge and judgement.choice != "skip":
             of_judge[judgement.judge][judgement.item] = judgement.choice
@@ -211,10 +214,13 @@ def judged_by_both(judgements, first, second):
         if not choices:
             raise ValueError(f"{name!r} has judged none of the items. Are the names spelt alike?")
     shared = [item for item in of_judge[first] if item in of_judge[second]]
-    return tuple([of_judge[name][item] for item in shared] for name in (first, second))
+    one, other = ([of_judge[name][item] for item in shared] for name in (first, second))
+    return one, other
 
 
-def cohens_kappa(a, b, *, confidence=0.95):
+def cohens_kappa(
+    a: Iterable[Hashable], b: Iterable[Hashable], *, confidence: float = 0.95
+) -> Agreement:
     """Return how far two judges agree beyond chance: an ``Agreement``.
 
     ``a`` and ``b`` are the answers of two judges to the same items, in the same order: any labels,

@@ -3,9 +3,10 @@
 from string import ascii_letters
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def holm(p_values):
+def holm(p_values: ArrayLike) -> np.ndarray:
     """Return p values adjusted for having made all these tests, shape (m,), in the order given.
 
     Compare 10 models pair by pair and 45 tests are made; at 0.05 two or three are "significant" by
@@ -36,7 +37,7 @@ def holm(p_values):
     return adjusted
 
 
-def letter_display(different):
+def letter_display(different: ArrayLike) -> list[str]:
     """Return one string of letters per system; two share a letter exactly if they do not differ.
 
     ``different`` is a symmetric (n, n) table of booleans, True where two systems differ

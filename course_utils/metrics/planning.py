@@ -1,13 +1,17 @@
 """Before measuring: how many queries a comparison needs, and which of them count only once."""
 
+from collections.abc import Mapping
 from math import ceil
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from course_utils.metrics.significance import _scores
+from course_utils.metrics.significance import finite_scores
 
 
-def queries_needed(differences, difference, *, power=0.8, alpha=0.05):
+def queries_needed(
+    differences: ArrayLike, difference: float, *, power: float = 0.8, alpha: float = 0.05
+) -> int:
     """Return how many queries a paired test needs to detect a difference in means that matters.
 
     ``differences`` are per-query differences b - a of a pilot, shape (n,); only how widely they
@@ -35,7 +39,7 @@ def queries_needed(differences, difference, *, power=0.8, alpha=0.05):
     >>> queries_needed([0.0, 0.5, -0.5, 0.0, 0.5, 0.0, -0.5, 0.2], 0.05)
     467
     """
-    differences = _scores(differences, "differences")
+    differences = finite_scores(differences, "differences")
     if len(differences) < 2 or (differences == differences[0]).all():
         raise ValueError(
             f"The {len(differences)} differences do not vary, so they do not say how far queries "
@@ -57,7 +61,7 @@ def queries_needed(differences, difference, *, power=0.8, alpha=0.05):
     return max(2, ceil(((certain + norm.ppf(power)) * scatter) ** 2 + certain**2 / 2))
 
 
-def query_clusters(qrels):
+def query_clusters(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     """Return the cluster of each query, ``{query: number}``: they share relevant documents.
 
     ``qrels`` is ``{query: {document: grade}}``. Two queries with a relevant document (grade above
@@ -69,7 +73,7 @@ def query_clusters(qrels):
     >>> query_clusters({"q1": {"d1": 1}, "q2": {"d2": 1}, "q3": {"d1": 2, "d3": 0}})
     {'q1': 0, 'q2': 1, 'q3': 0}
     """
-    parent = {}
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
 
     def root(node):
         while parent.setdefault(node, node) != node:
@@ -82,5 +86,5 @@ def query_clusters(qrels):
             if grade > 0:
                 # Queries and documents may have the same names.
                 parent[root(("document", document))] = root(("query", query))
-    number = {}
+    number: dict[tuple[str, str], int] = {}
     return {query: number.setdefault(root(("query", query)), len(number)) for query in qrels}

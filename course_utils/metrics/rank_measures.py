@@ -7,6 +7,7 @@ the mean over all orders of the tied documents, after McSherry & Najork 2008, *C
 retrieval performance measures efficiently in the presence of tied scores*.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,17 +31,17 @@ class Ranks:
     above: np.ndarray
     tied: np.ndarray
 
-    def sums(self, values):
-        """Return the sum of ``values`` (m,) for each query, shape (queries,)."""
+    def sums(self, values: np.ndarray | None) -> np.ndarray:
+        """Return the sum of ``values`` (m,) for each query, (queries,); None counts entries."""
         return np.bincount(self.query, values, self.queries)
 
-    def places_in_query(self):
+    def places_in_query(self) -> np.ndarray:
         """Return 0, 1, 2, ... for the first, second, third entry of each query."""
         starts = np.searchsorted(self.query, np.arange(self.queries))
         return np.arange(len(self.query)) - starts[self.query]
 
 
-def columns(ranks, measures, cutoffs):
+def columns(ranks: Ranks, measures: Sequence[str], cutoffs: Sequence[int]) -> dict[str, np.ndarray]:
     """Return ``{name: values (queries,)}``, one entry per measure, or per measure and cut-off."""
     order = np.lexsort((ranks.above, ranks.query))
     fields = (ranks.query, ranks.gain, ranks.above, ranks.tied)

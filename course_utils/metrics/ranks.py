@@ -1,4 +1,4 @@
-"""Where the relevant documents stand: in a dictionary of scores, among vectors, or in arrays.
+"""Where the relevant documents stand, in a dictionary of scores or among vectors.
 
 Every measure of ``retrieval`` depends only on the ranks of the *relevant* documents. So nothing is
 ranked here: how many documents score higher is counted, which is exact and cheap, for a dictionary
@@ -6,6 +6,7 @@ of scores as for a hundred thousand vectors.
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from numbers import Real
 
 import numpy as np
@@ -17,7 +18,9 @@ _CELLS = 2**25  # scores computed at a time: 128 MiB
 _MANY = 4096  # below this many scores, sorting them costs less than the calls that count
 
 
-def ranks_in_run(run, grades, expected):
+def ranks_in_run(
+    run: Mapping[str, Mapping[str, float]], grades: Mapping[str, Mapping[str, int]], expected: bool
+) -> Ranks:
     """Return the ``Ranks`` of ``grades``, ``{query: {document: grade}}``, in ``{query: {doc: score}}``."""
     found = [
         _ranks_in_dictionary(query, run[query], wanted, expected)
@@ -28,9 +31,17 @@ def ranks_in_run(run, grades, expected):
     return _ranks_of(grades, found)
 
 
-def ranks_in_products(queries, corpus, grades, query_row, corpus_row, chunk_size, expected):
+def ranks_in_products(
+    queries: np.ndarray,
+    corpus: np.ndarray,
+    grades: Mapping[str, Mapping[str, int]],
+    query_row: Mapping[str, int],
+    corpus_row: Mapping[str, int],
+    chunk_size: int | None,
+    expected: bool,
+) -> Ranks:
     """Return the ``Ranks`` by dot product: float32 matrices (q, d) and (n, d), and ``{id: row}``."""
-    places = Places(corpus_row)
+    places = _Places(corpus_row)
     judged = list(grades)
     size = min(chunk_size or max(1, _CELLS // len(corpus)), len(judged))
     products = np.empty((size, len(corpus)), dtype=np.float32)
@@ -42,41 +53,11 @@ def ranks_in_products(queries, corpus, grades, query_row, corpus_row, chunk_size
         scored = np.matmul(queries[rows], corpus.T, out=products[: len(rows)])
         for query, scores in zip(chunk, scored, strict=True):
             columns = np.array([corpus_row[document] for document in grades[query]], dtype=np.int64)
-            found.append(_ranks_in_row(scores, columns, None, places, expected))
+            found.append(_ranks_in_row(scores, columns, places, expected))
     return _ranks_of(grades, found)
 
 
-def ranks_in_arrays(scores, documents, lengths, wanted, places, expected):
-    """Return the ``Ranks`` in rankings given as arrays.
-
-    ``documents`` (q, n) are document numbers, of which the first ``lengths`` (q,) of each row count;
-    ``scores`` has their scores, or is None where the order of the columns is the ranking. ``wanted``
-    is (query, document, gain), three arrays (m,) with ``query`` in rising order.
-    """
-    query, document, gain = wanted
-    bounds = np.searchsorted(query, np.arange(len(documents) + 1))
-    position = _positions(documents, lengths, query, document, bounds, len(places))
-    found = np.flatnonzero(position >= 0)
-    above, tied = _absent(len(query))
-    above[found] = position[found]
-    if scores is not None:
-        row, column = query[found], position[found]
-        own = scores[row, column]
-        before = scores[row, np.maximum(column - 1, 0)]
-        after = scores[row, np.minimum(column + 1, lengths[row] - 1)]
-        alone = ((before != own) | (column == 0)) & ((after != own) | (column == lengths[row] - 1))
-        settled = alone & _falling(scores, lengths)[row]
-        for i in np.unique(row[~settled]):
-            entries = np.arange(bounds[i], bounds[i + 1])
-            entries = entries[position[entries] >= 0]
-            ranked = slice(None, lengths[i])
-            above[entries], tied[entries] = _ranks_in_row(
-                scores[i, ranked], position[entries], documents[i, ranked], places, expected
-            )
-    return Ranks(len(documents), query, gain, above, tied)
-
-
-class Places:
+class _Places:
     """Each document's place when the ids stand in descending order, worked out at the first need.
 
     Ordering all ids costs more than all the counting, and most rankings hold no tie that matters.
@@ -85,12 +66,9 @@ class Places:
     def __init__(self, ids):
         self._ids, self._places = ids, None
 
-    def __len__(self):
-        return len(self._ids)
-
     def __getitem__(self, numbers):
         if self._places is None:
-            names = list(map(str, self._ids))
+            names = list(self._ids)
             order = sorted(range(len(names)), key=names.__getitem__, reverse=True)
             self._places = np.empty(len(names), dtype=np.int64)
             self._places[order] = np.arange(len(names))
@@ -112,15 +90,11 @@ def _absent(count):
     return np.full(count, np.inf), np.ones(count)
 
 
-def _ranks_in_row(scores, columns, documents, places, expected):
+def _ranks_in_row(scores, columns, places, expected):
     """Return (above, tied) for the entries at ``columns`` of one row of scores."""
 
     def ahead(equal, those):
-        numbers = [equal, columns[those]]
-        if documents is not None:
-            numbers = [documents[columns] for columns in numbers]
-        group, own = (places[x] for x in numbers)
-        return np.searchsorted(np.sort(group), own)
+        return np.searchsorted(np.sort(places[equal]), places[columns[those]])
 
     return _counted(scores, scores[columns], ahead, expected)
 
@@ -199,41 +173,7 @@ def _counted(scores, own, ahead, expected):
     return above, np.ones(len(own))
 
 
-def _positions(documents, lengths, query, wanted, bounds, corpus_size):
-    """Return the column of each wanted document in its row, -1 where it is not in the row.
-
-    One table, indexed by document number, serves all rows: what an earlier row left in it is told
-    apart by looking back into the row. The same look tells a document that a row holds twice.
-    """
-    table = np.zeros(corpus_size, dtype=np.int32)
-    steps = np.arange(documents.shape[1], dtype=np.int32)
-    position = np.empty(len(wanted), dtype=np.int64)
-    for i, length in enumerate(lengths.tolist()):
-        row, step = documents[i, :length], steps[:length]
-        table[row] = step
-        if (table[row] != step).any():
-            column = int((table[row] != step).argmax())
-            raise ValueError(
-                f"Row {i} of documents holds document {row[column]} twice, in columns {column} and "
-                f"{table[row[column]]}. A document has one place in a ranking; keep the better one."
-            )
-        sought = slice(bounds[i], bounds[i + 1])
-        position[sought] = table[wanted[sought]]
-    return np.where(documents[query, position] == wanted, position, -1)
-
-
-def _falling(scores, lengths):
-    """Return for each row whether its scores never rise, (q,) bool."""
-    falling = np.empty(len(scores), dtype=bool)
-    for start in range(0, len(scores), 1024):
-        block = slice(start, start + 1024)
-        steps_down = scores[block, 1:] <= scores[block, :-1]
-        beyond = np.arange(1, scores.shape[1]) >= lengths[block, None]
-        falling[block] = (steps_down | beyond).all(axis=1)
-    return falling
-
-
-def check_ids(ids, where):
+def check_ids(ids: Iterable[str], where: str) -> None:
     """Raise ``ValueError`` for the first of ``ids`` that is no string."""
     try:
         "".join(ids)  # the fastest look at the type of each

@@ -1,39 +1,31 @@
-"""Texts and tables (JSON Lines) written whole or not at all, tables read back with line numbers."""
+"""Tables kept as JSON Lines: written whole or not at all, read back with line numbers."""
 
 import json
-import os
-import tempfile
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from course_utils.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def write_text(path, text):
-    """Write a text to ``path`` in UTF-8, replacing the file in one step; return the path."""
-    path = Path(path)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.replace(scratch, path)
-    except BaseException:
-        os.unlink(scratch)
-        raise
-    return path
-
-
-def write_json_lines(path, lines):
+def write_json_lines(path: str | Path, lines: Iterable[Any]) -> Path:
     """Write one JSON value a line to ``path``, replacing the file in one step; return the path.
 
     Raises ``ValueError`` for NaN and infinity, which JSON does not know; the file is then untouched.
 
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> read_json_lines(write_json_lines(Path(folder.name) / "a.jsonl", [{"map": 0.1}, {"map": 1.0}]))
-    [{'map': 0.1}, {'map': 1.0}]
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     read_json_lines(write_json_lines(Path(folder) / "a.jsonl", [{"map": 0.1}, {"n": 2}]))
+    [{'map': 0.1}, {'n': 2}]
     """
     encoded = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
     return write_text(path, "".join(encoded))
 
 
-def read_json_lines(path):
+def read_json_lines(path: str | Path) -> list[Any]:
     """Return the list of values in a JSON Lines file.
 
     Raises ``ValueError``, naming file and line, where a line is no JSON or the file is empty.
@@ -52,17 +44,22 @@ def read_json_lines(path):
     return lines
 
 
-def write_table(path, format, header, frame):
+def write_table(
+    path: str | Path, format: str, header: Mapping[str, Any], frame: "pd.DataFrame"
+) -> Path:
     """Write a DataFrame to ``path``: a line with the header, then one line a row; return the path.
 
     ``format`` is the name and number by which ``read_table`` knows the file; ``header`` a dict of
-    what describes the whole. Raises ``ValueError`` for NaN and infinity, as ``write_json_lines``.
+    what describes the whole. A missing number, NaN, is written as null. Raises ``ValueError`` for
+    an infinity, as ``write_json_lines``.
     """
     first = {"format": format, **header, "index": frame.index.name, "rows": len(frame)}
     return write_json_lines(path, [first, *to_records(frame)])
 
 
-def read_table(path, format, fields):
+def read_table(
+    path: str | Path, format: str, fields: Sequence[str]
+) -> tuple[dict[str, Any], "pd.DataFrame"]:
     """Return (header, DataFrame) from a file of ``write_table``; the header has just ``fields``.
 
     Raises ``ValueError``, naming file and line, for a line that is no JSON, another format, a
@@ -84,14 +81,15 @@ def read_table(path, format, fields):
     return {name: header[name] for name in fields}, from_records(rows, header["index"])
 
 
-def to_records(frame):
+def to_records(frame: "pd.DataFrame") -> list[dict[Hashable, Any]]:
     """Return a DataFrame as a list of dicts, the index first, under its name or "item"."""
     name = frame.index.name or "item"
-    rows = zip(frame.index.tolist(), frame.to_dict("records"), strict=True)
+    plain = frame.astype(object).where(frame.notna(), None)
+    rows = zip(frame.index.tolist(), plain.to_dict("records"), strict=True)
     return [{name: item, **row} for item, row in rows]
 
 
-def from_records(records, index):
+def from_records(records: list[dict[Hashable, Any]], index: str | None) -> "pd.DataFrame":
     """Return the DataFrame that ``to_records`` took apart; ``index`` is its index's name or None."""
     import pandas as pd
 

@@ -1,40 +1,47 @@
 """How well a ranking puts the right documents first: MRR, recall, MAP, nDCG; one row per query.
 
-Three ways in, by what you have: ``retrieval_scores`` takes dictionaries of scores,
-``retrieval_scores_from_vectors`` the vectors themselves, ``retrieval_scores_from_arrays`` what a search
-index returns. All three give the same numbers. ``retrieval_inputs`` checks what comes in,
-``ranks`` finds where the relevant documents stand, ``rank_measures`` holds the formulas.
+Two ways in, by what you have: ``retrieval_scores`` takes dictionaries of scores,
+``retrieval_scores_from_vectors`` the vectors themselves. Both give the same numbers.
+``retrieval_inputs`` checks what comes in, ``ranks`` finds where the relevant documents stand,
+``rank_measures`` holds the formulas.
 
 The conventions are those of trec_eval, the program that retrieval research has been scored with
 since the 1990s; ``retrieval_scores`` states them.
 """
 
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_utils.metrics.rank_measures import columns
-from course_utils.metrics.ranks import (
-    Places,
-    ranks_in_arrays,
-    ranks_in_products,
-    ranks_in_run,
-)
+from course_utils.metrics.ranks import ranks_in_products, ranks_in_run
 from course_utils.metrics.retrieval_inputs import (
+    Options,
+    Qrels,
     check_known,
     check_whole,
-    checked_documents,
-    checked_judgements,
-    checked_scores,
     leave_out_unjudged,
     options,
     relevant,
-    rows,
     vectors,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 USUAL = ("mrr", "recall", "map", "ndcg")
 
 
-def retrieval_scores(run, qrels, k=10, *, measures=USUAL, ties="trec_eval"):
+def retrieval_scores(
+    run: Mapping[str, Mapping[str, float]],
+    qrels: Qrels,
+    k: int | Iterable[int] = 10,
+    *,
+    measures: str | Iterable[str] = USUAL,
+    ties: str = "trec_eval",
+) -> "pd.DataFrame":
     """Return how well each judged query was answered: a DataFrame with one row per query.
 
     ``run`` is what a system found, ``{query: {document: score}}``, a higher score being better.
@@ -103,21 +110,21 @@ def retrieval_scores(run, qrels, k=10, *, measures=USUAL, ties="trec_eval"):
             "The run is empty: there is no ranking to score. Give {query: {doc: score}}."
         )
     leave_out_unjudged(run, grades, "the run")
-    return _table(ranks_in_run(run, grades, chosen["expected"]), list(grades), chosen)
+    return _table(ranks_in_run(run, grades, chosen.expected), grades, chosen)
 
 
 def retrieval_scores_from_vectors(
-    query_matrix,
-    corpus_matrix,
-    query_ids,
-    corpus_ids,
-    qrels,
-    k=10,
+    query_matrix: ArrayLike,
+    corpus_matrix: ArrayLike,
+    query_ids: Iterable[str],
+    corpus_ids: Iterable[str],
+    qrels: Qrels,
+    k: int | Iterable[int] = 10,
     *,
-    measures=USUAL,
-    ties="trec_eval",
-    chunk_size=None,
-):
+    measures: str | Iterable[str] = USUAL,
+    ties: str = "trec_eval",
+    chunk_size: int | None = None,
+) -> "pd.DataFrame":
     """Return the scores of ``retrieval_scores`` for exact search over vectors: one row per query.
 
     ``query_matrix`` is (q, d) and ``corpus_matrix`` (n, d), row for row with ``query_ids`` and
@@ -155,109 +162,31 @@ def retrieval_scores_from_vectors(
         )
     leave_out_unjudged(query_row, grades, "query_ids")
     check_known(grades, query_row, corpus_row)
-    ranks = ranks_in_products(
-        queries, corpus, grades, query_row, corpus_row, chunk_size, chosen["expected"]
-    )
-    return _table(ranks, list(grades), chosen)
+    return scores_of_vectors(queries, corpus, grades, query_row, corpus_row, chosen, chunk_size)
 
 
-def retrieval_scores_from_arrays(
-    scores,
-    documents,
-    judgements,
-    k=10,
-    *,
-    query_ids=None,
-    corpus_ids=None,
-    measures=USUAL,
-    ties="trec_eval",
-):
-    """Return the scores of ``retrieval_scores`` for rankings held in arrays: one row per query.
+def scores_of_vectors(
+    queries: np.ndarray,
+    corpus: np.ndarray,
+    grades: Qrels,
+    query_row: Mapping[str, int],
+    corpus_row: Mapping[str, int],
+    chosen: Options,
+    chunk_size: int | None = None,
+) -> "pd.DataFrame":
+    """Return what ``retrieval_scores_from_vectors`` does, for what was checked where it entered.
 
-    ``scores`` and ``documents`` are what a search index returns, ours (``Index.search``) and faiss
-    alike: both (q, n), where ``documents[i, j]`` is the number, from 0, of a document found for
-    query i, and ``scores[i, j]`` its score; they need not be sorted. Where a query found fewer than
-    n documents, its row ends in -1. With ``scores=None`` the order of the columns is the ranking.
-
-    ``judgements`` is an array (j, 3) of whole numbers, one judgement a row: query number, document
-    number, grade. With ``query_ids`` (q) and ``corpus_ids``, one for each document of the corpus, it
-    may instead be the ``{query: {document: grade}}`` of ``retrieval_scores``.
-
-    Rows come in the order of the queries, indexed by ``query_ids`` or their numbers. All rules,
-    ``k``, ``measures`` and ``ties`` are those of ``retrieval_scores``. Equal scores are ordered by
-    document id, descending as text; without ``corpus_ids`` a document's id is its number. A relevant
-    document that is in no ranking counts as not found. Queries without judgements are left out with
-    a ``UserWarning``.
-
-    Raises ``ValueError``, naming the item, when shapes or ids do not fit together, there is no
-    query or no judgement, a ranking holds a document twice, -1 stands before a document, a score is
-    NaN, a number lies outside the queries or the corpus, a document is judged twice for a query, or
-    ids, judgements or options are at fault as in ``retrieval_scores``.
-
-    >>> found = np.array([[7, 3, 5], [5, 7, -1]])
-    >>> judgements = np.array([[0, 3, 1], [1, 4, 1], [1, 7, 2]])
-    >>> scores = retrieval_scores_from_arrays(
-    ...     None, found, judgements, k=[1, 2], measures=["recall", "map"]
-    ... )
-    >>> scores  # doctest: +NORMALIZE_WHITESPACE
-           recall@1  recall@2   map
-    query
-    0           0.0       1.0  0.50
-    1           0.0       0.5  0.25
+    ``queries`` (q, d) and ``corpus`` (n, d) are finite float32; ``grades`` holds the relevant
+    documents alone, at least one judged query; ``query_row`` and ``corpus_row`` are ``{id: row}``.
     """
-    chosen = options(k, measures, ties)
-    documents, lengths = checked_documents(documents)
-    scores = checked_scores(scores, documents, lengths)
-    ids = [str(name) for name in range(len(documents))] if query_ids is None else list(query_ids)
-    query_row = rows(ids, "query_ids")
-    if len(ids) != len(documents):
-        raise ValueError(
-            f"documents has {len(documents)} rows and query_ids {len(ids)} entries. Give one "
-            "query id for each row."
-        )
-    corpus_row = None if corpus_ids is None else rows(list(corpus_ids), "corpus_ids")
-    if isinstance(judgements, dict):
-        if query_ids is None or corpus_ids is None:
-            raise ValueError(
-                "judgements is a dictionary of ids: give query_ids and corpus_ids too, so that "
-                "rows and ids can be matched. Or give an array of (query, document, grade)."
-            )
-        grades = relevant(judgements)
-        leave_out_unjudged(query_row, grades, "query_ids")
-        check_known(grades, query_row, corpus_row)
-        table = [
-            (query_row[query], corpus_row[document], grade)
-            for query, wanted in grades.items()
-            for document, grade in wanted.items()
-        ]
-        judged = np.sort([query_row[query] for query in grades])
-        judgements = np.array(table, dtype=np.int64).reshape(-1, 3)
-    else:
-        judgements = checked_judgements(judgements, len(documents))
-        judged = np.unique(judgements[:, 0])
-        leave_out_unjudged(query_row, {ids[i] for i in judged}, "documents")
-    size = 1 + max(documents.max(initial=-1), judgements[:, 1].max(initial=-1))
-    if corpus_row is not None and size > len(corpus_row):
-        raise ValueError(
-            f"Document {size - 1} is ranked or judged, and corpus_ids has {len(corpus_row)} entries, "
-            "numbers 0 to n - 1. Give one id for each document of the corpus."
-        )
-    graded = judgements[judgements[:, 2] >= 1]
-    query, document, gain = graded[np.argsort(graded[:, 0], kind="stable")].T
-    ranks = ranks_in_arrays(
-        scores,
-        documents,
-        lengths,
-        (query, document, gain.astype(np.float64)),
-        Places(range(size) if corpus_row is None else corpus_row),
-        chosen["expected"],
+    ranks = ranks_in_products(
+        queries, corpus, grades, query_row, corpus_row, chunk_size, chosen.expected
     )
-    table = _table(ranks, range(len(documents)) if query_ids is None else ids, chosen)
-    return table.iloc[judged]
+    return _table(ranks, grades, chosen)
 
 
-def _table(ranks, ids, chosen):
+def _table(ranks, grades, chosen):
     import pandas as pd
 
-    table = columns(ranks, chosen["measures"], chosen["cutoffs"])
-    return pd.DataFrame(table, index=pd.Index(ids, name="query"))
+    table = columns(ranks, chosen.measures, chosen.cutoffs)
+    return pd.DataFrame(table, index=pd.Index(list(grades), name="query"))

@@ -5,13 +5,16 @@ number. The bootstrap asks how far that number would move, the permutation test 
 alone would produce a difference like the one seen.
 """
 
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 _CELLS = 2**22  # numbers held at once while resampling, some 32 MiB of float64
+FLIPS, DRAWS = 9999, 2000  # sign flips behind a p value, bootstrap draws behind an interval
 
 
 class Interval(NamedTuple):
@@ -46,19 +49,19 @@ class PairedTest:
 
 
 def bootstrap_interval(
-    values,
+    values: ArrayLike,
     *,
-    statistic=np.mean,
-    confidence=0.95,
-    resamples=2000,
-    method="percentile",
-    clusters=None,
-    seed=0,
-):
+    statistic: Callable[..., Any] = np.mean,
+    confidence: float = 0.95,
+    n_resamples: int = DRAWS,
+    method: Literal["percentile", "bca"] = "percentile",
+    clusters: Iterable[Hashable] | None = None,
+    seed: int = 0,
+) -> Interval:
     """Return an interval for a statistic of the population that ``values`` were drawn from.
 
     ``values`` is one number per item, shape (n,). The items are redrawn with replacement
-    ``resamples`` times, n at a time, and ``statistic`` (the mean by default; anything that takes
+    ``n_resamples`` times, n at a time, and ``statistic`` (the mean by default; anything that takes
     an array, and ``axis`` if it is to be fast) is computed for each draw. ``"percentile"`` returns
     the (1 - confidence)/2 and (1 + confidence)/2 quantiles of those; ``"bca"`` shifts the two
     quantiles to correct for bias and skewness, and costs n more evaluations. Computed by
@@ -96,8 +99,8 @@ def bootstrap_interval(
     >>> 0.2 < low < 0.625 < high < 1
     True
     """
-    values = _scores(values, "values")
-    _check_options(confidence, resamples)
+    values = finite_scores(values, "values")
+    check_resampling(confidence, n_resamples)
     if method not in ("percentile", "bca"):
         raise ValueError(f'method is {method!r}. Choose "percentile" or "bca".')
     if len(values) < 2:
@@ -120,16 +123,19 @@ def bootstrap_interval(
 
     # SciPy renamed the argument in 1.15.
     generator = "rng" if "rng" in signature(bootstrap).parameters else "random_state"
+    options: dict[str, Any] = {
+        generator: np.random.default_rng(seed),
+        "method": {"percentile": "percentile", "bca": "BCa"}[method],
+    }
     with catch_warnings():
         simplefilter("ignore")  # a degenerate BCa is reported below, as an error
         found = bootstrap(
             (sample,),
             statistic,
-            n_resamples=resamples,
+            n_resamples=n_resamples,
             batch=max(1, _CELLS // len(sample)),
             confidence_level=confidence,
-            method={"percentile": "percentile", "bca": "BCa"}[method],
-            **{generator: np.random.default_rng(seed)},
+            **options,
         ).confidence_interval
     if not np.isfinite([found.low, found.high]).all():
         raise ValueError(
@@ -140,19 +146,27 @@ def bootstrap_interval(
 
 
 def paired_test(
-    a, b, *, confidence=0.95, resamples=9999, method="percentile", clusters=None, seed=0
-):
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    n_resamples: int | None = None,
+    method: Literal["percentile", "bca"] = "percentile",
+    clusters: Iterable[Hashable] | None = None,
+    seed: int = 0,
+) -> PairedTest:
     """Return whether ``b`` scores differently from ``a`` on the same items: a ``PairedTest``.
 
     ``a`` and ``b`` are scores of two systems, shape (n,), item by item. ``difference`` is
     mean(b) - mean(a). If the two systems were alike, each item's difference could as well have had
     the other sign; the p value is the share of such sign flips whose mean is at least as far from
     0 as the one seen (two-sided). All flips are tried where there are no more than
-    ``resamples`` + 1 of them (items that do not differ need no flip); otherwise ``resamples``
-    random ones, and p = (as far + 1) / (resamples + 1), which is never 0, because the arrangement
-    seen is itself one of the possible ones. ``low`` and ``high`` bound the difference: the paired
-    bootstrap, that is ``bootstrap_interval`` by ``method`` on the items' differences. The p value is
-    about the mean difference, not about how likely either system is to win the next item.
+    ``n_resamples`` + 1 of them (items that do not differ need no flip); otherwise ``n_resamples``
+    random ones, and p = (as far + 1) / (``n_resamples`` + 1), which is never 0, because the
+    arrangement seen is itself one of the possible ones. ``low`` and ``high`` bound the difference:
+    the paired bootstrap, that is ``bootstrap_interval`` by ``method`` on the items' differences, of
+    ``n_resamples`` draws. None means 9,999 flips and 2,000 draws. The p value is about the mean
+    difference, not about how likely either system is to win the next item.
 
     With ``clusters``, one label per item, whole clusters are redrawn, and all differences of a
     cluster change sign together.
@@ -163,7 +177,8 @@ def paired_test(
     0.071 at n = 50, 0.052 at 200: on few queries, rare large gains look surer than they are.
 
     Raises ``ValueError`` when the two differ in length, hold fewer than two scores, a score is
-    NaN or infinite (named by position), or ``clusters`` does not match them.
+    NaN or infinite (named by position), ``clusters`` does not match them, or an option is out of
+    range.
 
     Source: Fisher, *The Design of Experiments*, 1935, section 21; Phipson & Smyth 2010 for
     (b + 1)/(m + 1); Smucker, Allan & Carterette 2007 for its use on retrieval scores; Cohen,
@@ -173,14 +188,22 @@ def paired_test(
     >>> test.p_value, round(test.effect_size, 2)  # 2 of 2**4 flips; 0.25 over 0.129
     (0.125, 1.94)
     """
-    a, b = _scores(a, "a"), _scores(b, "b")
+    a, b = finite_scores(a, "a"), finite_scores(b, "b")
     if len(a) != len(b):
         raise ValueError(
             f"a holds {len(a)} scores and b {len(b)}. A paired test needs both for the same items."
         )
     difference = b - a
+    if clusters is not None:
+        clusters = list(clusters)
+    flips, draws = (FLIPS, DRAWS) if n_resamples is None else (n_resamples, n_resamples)
     low, high = bootstrap_interval(
-        difference, confidence=confidence, method=method, clusters=clusters, seed=seed
+        difference,
+        confidence=confidence,
+        n_resamples=draws,
+        method=method,
+        clusters=clusters,
+        seed=seed,
     )
     parts, groups = difference, None
     if clusters is not None:
@@ -189,7 +212,7 @@ def paired_test(
     moved = parts[parts != 0]
     scale = np.abs(moved).sum() or 1.0
     p_value, permutations, exact = sign_flip_p_value(
-        lambda signs: signs @ (moved / scale), len(moved), resamples=resamples, seed=seed
+        lambda signs: signs @ (moved / scale), len(moved), n_resamples=flips, seed=seed
     )
     mean = float(difference.mean())
     effect = _standardised(difference)
@@ -198,22 +221,30 @@ def paired_test(
     )
 
 
-def sign_flip_p_value(statistic, n, *, resamples=9999, seed=0):
+def sign_flip_p_value(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    n: int,
+    *,
+    n_resamples: int = FLIPS,
+    seed: int = 0,
+) -> tuple[float, int, bool]:
     """Return (p value, flips tried, whether those were all): how far from 0 under sign flips.
 
     ``statistic`` takes an (m, n) array of +1 and -1 and returns (m,) numbers of the order of 1;
-    the observed one is that of n times +1. Two-sided. Exact where 2**n <= ``resamples`` + 1, else
-    (b + 1)/(m + 1) over ``resamples`` random flips.
+    the observed one is that of n times +1. Two-sided. Exact where 2**n <= ``n_resamples`` + 1, else
+    (b + 1)/(m + 1) over m = ``n_resamples`` random flips, b of them as far from 0.
+
+    Raises ``ValueError`` when ``n_resamples`` is no whole number from 1 up.
 
     >>> sign_flip_p_value(lambda signs: signs.mean(axis=1), 3)
     (0.25, 8, True)
     """
-    _check_options(0.95, resamples)
+    check_resampling(0.95, n_resamples)
     # The two ends of a tie differ in the last digits, by the order of summation.
     far = abs(float(statistic(np.ones((1, n)))[0])) - 1e-12
-    exact = n < 63 and 2**n <= resamples + 1
+    exact = n < 63 and 2**n <= n_resamples + 1
     count = 0
-    total = 2**n if exact else int(resamples)
+    total = 2**n if exact else int(n_resamples)
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS // max(1, n))
     for start in range(0, total, step):
@@ -273,7 +304,8 @@ def _any_of(values, codes, statistic):
     return of_draw
 
 
-def _scores(values, name):
+def finite_scores(values: ArrayLike, name: str) -> np.ndarray:
+    """Return ``values`` as float64, shape (n,); raise ``ValueError`` for none and for NaN."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not len(values):
         raise ValueError(f"{name} has shape {values.shape}. Give one number per item, shape (n,).")
@@ -286,8 +318,11 @@ def _scores(values, name):
     return values
 
 
-def _check_options(confidence, resamples):
+def check_resampling(confidence: float, n_resamples: int) -> None:
+    """Raise ``ValueError`` unless the one is a share and the other a whole number from 1 up."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence!r}. Give a share between 0 and 1, say 0.95.")
-    if not isinstance(resamples, Integral) or resamples < 1:
-        raise ValueError(f"resamples is {resamples!r}. Give a whole number from 1 up, say 2000.")
+    if not isinstance(n_resamples, Integral) or n_resamples < 1:
+        raise ValueError(
+            f"n_resamples is {n_resamples!r}. Give a whole number from 1 up, say 2000."
+        )

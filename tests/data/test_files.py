@@ -67,7 +67,6 @@ def test_the_split_is_test_or_the_only_one_or_asked_for(beir, write):
         ("qrels/test.tsv", "", r"test\.tsv:1: the file is empty"),
         ("corpus.jsonl", '{"_id": "d1", "text": "a"}\n{"_id": "d1", "text": "b"}\n',
          r"corpus\.jsonl:2: the id 'd1' occurs twice, first at .*corpus\.jsonl:1"),
-        ("corpus.jsonl", '{"_id": "d1", "text": " "}\n', r"corpus\.jsonl:1: field 'text' is empty"),
         ("corpus.jsonl", '{"text": "a"}\n', r"corpus\.jsonl:1: field '_id' is missing"),
         ("corpus.jsonl", '{"_id": "d1", "text": ["a"]}\n', r":1: field 'text' is .*not a text"),
         ("corpus.jsonl", '{"_id": "d1",\n', r"corpus\.jsonl:1: this line is not JSON"),
@@ -79,6 +78,66 @@ def test_a_broken_beir_folder_is_reported_by_file_line_and_field(beir, file, con
     (beir / file).write_text(content)
     with pytest.raises(ValueError, match=message):
         load_task(beir)
+
+
+def test_oddities_of_a_benchmark_are_read_counted_and_scored_by_trec_evals_rule(beir, write):
+    write("set/corpus.jsonl", '{"_id": "d1", "text": "A red animal."}\n{"_id": "d2", "text": " "}\n'
+          '{"_id": "d3", "title": "Boat", "text": ""}\n')  # fmt: skip
+    write("set/queries.jsonl", "".join(
+        f'{{"_id": "q{i}", "text": "{text}"}}\n' for i, text in enumerate(["red?", "x", " ", "y"])
+    ))  # fmt: skip
+    rows = ["q0\td1\t1", "q0\td2\t-1", "q0\td3\t0", "q1\td1\t-2", "q1\td2\t0", "q2\td1\t1"]
+    write("set/qrels/test.tsv", "\n".join(["query-id\tcorpus-id\tscore", *rows, ""]))
+    task = load_task(beir)
+    assert task.corpus == {"d1": "A red animal.", "d2": "", "d3": "Boat"}
+    assert task.queries == {"q0": "red?"}
+    assert task.qrels == {"q0": {"d1": 1, "d2": -1, "d3": 0}}
+    assert task.source.counts == {
+        "documents": 3,
+        "queries": 1,
+        "queries_without_judgements_in_this_split": 1,
+        "judgements": 3,
+        "blank_documents": 1,
+        "blank_queries": 1,
+        "queries_without_relevant_documents": 1,
+        "grades_below_0": 1,
+    }
+    assert "1 blank documents" in str(task.source)
+
+
+def test_a_sound_benchmark_has_no_oddities_in_its_counts(beir):
+    assert load_task(beir).source.counts == {
+        "documents": 2,
+        "queries": 1,
+        "queries_without_judgements_in_this_split": 1,
+        "judgements": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("qrels/test.tsv", "h\th\th\nq1\td1\t0\nq1\t2\t-1\n"),
+        ("queries.jsonl", '{"_id": "q1", "text": " "}\n'),
+        ("corpus.jsonl", '{"_id": "d1", "text": ""}\n{"_id": "2", "text": " "}\n'),
+    ],
+)
+def test_a_benchmark_in_which_nothing_can_be_asked_or_found_is_refused(beir, file, content):
+    (beir / file).write_text(content)
+    with pytest.raises(ValueError, match=r"set/test: there is nothing to score\. Of \d queries"):
+        load_task(beir)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("query,document,relevance\nq,d,1\nq,e,-1\n", r":3: field 'relevance' is -1"),
+        ("query,document\nq,d\nq, \n", r":3: field 'document' is empty"),
+    ],
+)
+def test_a_file_of_the_learners_own_may_hold_no_such_oddities(write, content, message):
+    with pytest.raises(ValueError, match=message):
+        load_task(write("a.csv", content))
 
 
 def test_a_missing_part_of_a_folder_is_named(beir):

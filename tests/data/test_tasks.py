@@ -28,7 +28,6 @@ def retrieval(**changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"corpus": {**CORPUS, "d3": "  "}}, r"corpus\['d3'\] is empty"),
         ({"corpus": {**CORPUS, "d3": None}}, r"corpus\['d3'\] is None"),
         ({"corpus": {**CORPUS, 7: "text"}}, "the id 7 in corpus is not a string"),
         ({"corpus": ["text"]}, "corpus is a list"),
@@ -39,7 +38,7 @@ def retrieval(**changes):
         ({"qrels": {**QRELS, "q3": {"d99": 1}}}, "'d99', which is not in the corpus"),
         ({"qrels": {**QRELS, "q3": {}}}, "'q3' has no document of grade 1"),
         ({"qrels": {**QRELS, "q3": {"d1": 0}}}, "'q3' has no document of grade 1"),
-        ({"qrels": {**QRELS, "q3": {"d1": -1}}}, r"qrels\['q3'\]\['d1'\] is -1"),
+        ({"qrels": {**QRELS, "q3": {"d1": -1}}}, "'q3' has no document of grade 1"),
         ({"qrels": {**QRELS, "q3": {"d1": 0.5}}}, r"qrels\['q3'\]\['d1'\] is 0.5"),
         ({"qrels": {**QRELS, "q3": {"d1": True}}}, r"qrels\['q3'\]\['d1'\] is True"),
     ],
@@ -47,6 +46,43 @@ def retrieval(**changes):
 def test_a_retrieval_task_names_the_item_that_is_wrong(changes, message):
     with pytest.raises(ValueError, match=message):
         retrieval(**changes)
+
+
+def test_a_grade_below_0_and_a_blank_document_are_taken():
+    task = retrieval(
+        corpus={**CORPUS, "d3": " "}, qrels={**QRELS, "q3": {"d1": -1, "d2": np.int64(3)}}
+    )
+    assert task.corpus["d3"] == " "
+    assert task.qrels["q3"] == {"d1": -1, "d2": 3}
+
+
+def test_tasks_own_what_they_hold():
+    corpus, queries = dict(CORPUS), dict(QUERIES)
+    qrels = {query: dict(judged) for query, judged in QRELS.items()}
+    counts = {"documents": 40}
+    task = RetrievalTask("toy", corpus, queries, qrels, Source("s", "1", "MIT", "nobody", counts))
+    corpus["d0"], queries["q0"], counts["documents"] = "changed", "changed", 1
+    qrels["q0"]["d0"] = 9
+    qrels.pop("q1")
+    assert (task.corpus, task.queries, task.qrels) == (CORPUS, QUERIES, QRELS)
+    assert task.source.counts == {"documents": 40}
+    (part, _), small = task.split(3), task.sample(queries=3)
+    for smaller in (part, small):
+        assert not any(smaller.qrels[query] is task.qrels[query] for query in smaller.qrels)
+        assert smaller.corpus is not task.corpus
+
+    texts, labels = ["a cat", "a dog", "a car"], ["animal", "animal", "thing"]
+    groups = ClusteringTask("toy", texts, labels)
+    pairs, scores = [("a", "b"), ("c", "d")], np.array([1.0, 2.0])
+    alike = SimilarityTask("toy", pairs, scores)
+    sets = [["rose"], ["wasp"], ["lovely"], ["nasty"]]
+    test = AssociationTest("toy", *sets)
+    for mine in (texts, labels, pairs, *sets):
+        mine.clear()
+    scores[0] = 9
+    assert (groups.texts, groups.labels[2]) == (["a cat", "a dog", "a car"], "thing")
+    assert (alike.pairs, alike.scores.tolist()) == ([("a", "b"), ("c", "d")], [1.0, 2.0])
+    assert (test.X, test.Y, test.A, test.B) == (["rose"], ["wasp"], ["lovely"], ["nasty"])
 
 
 def test_a_grade_may_be_a_numpy_integer():
@@ -96,11 +132,14 @@ def test_a_split_leaves_no_part_empty(sizes):
 def test_a_sample_refuses_impossible_sizes():
     with pytest.raises(ValueError, match="judged against 24 documents, more than corpus=5"):
         retrieval().sample(corpus=5)
+    groups = ClusteringTask("toy", ["a", "b"], ["x", "y"])
     for size in (0, -1):
-        with pytest.raises(ValueError, match="at least 1"):
+        with pytest.raises(ValueError, match=rf"sample\(queries={size}\): ask for at least 1"):
             retrieval().sample(queries=size)
-        with pytest.raises(ValueError, match="at least 1"):
-            retrieval().sample(corpus=size)
+        with pytest.raises(ValueError, match=rf"sample\(corpus={size}\): ask for at least 1"):
+            retrieval().sample(queries=1, corpus=size)
+        with pytest.raises(ValueError, match=rf"sample\(texts={size}\): ask for at least 1"):
+            groups.sample(size)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,20 @@ def test_gates_ask_for_a_metric_and_a_sensible_margin():
             compare(a, b).worse_than(margin)
 
 
+def test_one_number_of_resamples_reaches_the_flips_and_every_bootstrap():
+    a, b = pair(0.1)
+    test = paired_test(a.scores["map"], b.scores["map"], n_resamples=99)
+    row = compare(a, b, n_resamples=99).table.loc["map"]
+    assert (row["low"], row["high"], row["p_value"]) == (test.low, test.high, test.p_value)
+    board = compare_many([a, b], n_resamples=99)
+    assert (board.pairs["low"].item(), board.pairs["p_value"].item()) in {
+        (test.low, test.p_value),
+        (-test.high, test.p_value),
+    }
+    ends = tuple(board.table.loc["old", ["low", "high"]])
+    assert ends == bootstrap_interval(a.scores["map"], n_resamples=99)
+
+
 def test_intervals_of_another_width_are_said_to_be_so():
     comparison = compare(*pair(-0.3), confidence=0.9)
     assert "90 % interval" in comparison.worse_than(0).message

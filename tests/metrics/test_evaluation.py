@@ -1,17 +1,21 @@
 """Evaluations keep every item's score, survive a file, and are compared only like with like."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from course_utils.data import load_task
 from course_utils.data.tasks import AssociationTest, ClusteringTask, RetrievalTask, SimilarityTask
 from course_utils.metrics import (
+    Comparison,
     Evaluation,
     adjusted_rand,
     bootstrap_interval,
     compare,
+    compare_many,
     evaluate,
     paired_spearman_test,
     paired_test,
@@ -117,6 +121,30 @@ def test_clustering_keeps_every_silhouette_and_every_seed():
     )
     assert list(summary["n"]) == [30, 10, 10]
     assert list(summary["over"]) == ["texts", "k-means seeds", "k-means seeds"]
+    rand = evaluation.repeats["adjusted_rand"]
+    assert tuple(summary.loc["adjusted_rand", ["low", "high"]]) == bootstrap_interval(rand)
+
+
+def test_no_interval_of_a_silhouette_is_claimed_and_the_reason_is_shown():
+    evaluation = evaluate(Letters(), clustering_task())
+    assert evaluation.summary().loc["silhouette", ["low", "high"]].isna().all()
+    for shown in (repr(evaluation), evaluation._repr_html_()):
+        assert "none for silhouette, since every text" in shown
+    with pytest.raises(ValueError, match="clusters are not used for a clustering"):
+        evaluation.summary(clusters=dict.fromkeys(range(30), 0))
+
+
+def test_a_table_changed_later_changes_no_evaluation():
+    scores = pd.DataFrame({"label": list("aabb"), "silhouette": [0.1, 0.2, 0.3, 0.4]})
+    repeats = pd.DataFrame({"v_measure": [0.5, 0.7]}, index=pd.Index([0, 1], name="seed"))
+    versions = {"numpy": "2"}
+    evaluation = Evaluation("toy", "clustering", "m", scores, repeats=repeats, versions=versions)
+    scores.loc[0, "silhouette"] = np.nan
+    repeats.loc[0, "v_measure"] = 9
+    versions["numpy"] = "1"
+    assert evaluation.scores["silhouette"].tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert evaluation.repeats["v_measure"].tolist() == [0.5, 0.7]
+    assert evaluation.versions == {"numpy": "2"}
 
 
 def test_summary_is_mean_and_bootstrap_interval_of_each_metric():
@@ -127,6 +155,16 @@ def test_summary_is_mean_and_bootstrap_interval_of_each_metric():
     assert summary.loc["map", "mean"] == pytest.approx(values.mean())
     ends = bootstrap_interval(values, seed=3, confidence=0.8)
     assert tuple(summary.loc["map", ["low", "high"]]) == ends
+
+
+def test_summary_draws_as_often_as_asked_for():
+    values = evaluate(Letters(), retrieval_task()).scores["map"]
+    summary = Evaluation("toy", "retrieval", "m", values.to_frame()).summary(n_resamples=99)
+    assert tuple(summary.loc["map", ["low", "high"]]) == bootstrap_interval(values, n_resamples=99)
+    pairs = evaluate(Letters(), similarity_task())
+    human, cosine = pairs.scores["human"], pairs.scores["cosine"]
+    ends = spearman_interval(human, cosine, n_resamples=99)
+    assert tuple(pairs.summary(n_resamples=99).loc["spearman", ["low", "high"]]) == ends
 
 
 def test_summary_redraws_clusters_by_the_method_asked_for():
@@ -153,7 +191,7 @@ def test_one_query_has_a_mean_and_no_interval():
 
 
 def test_a_plain_function_is_evaluated_too_and_other_objects_are_refused():
-    from course_utils.encoding.encode import as_embedder
+    from course_utils.encoding.embedders import as_embedder
 
     model = as_embedder(Letters().encode)
     evaluation = evaluate(model, retrieval_task(), name="counts of letters")
@@ -191,6 +229,145 @@ def test_a_bare_function_and_a_services_client_score_as_the_model_behind_them():
     assert by_service.fingerprint is not None
 
 
+class TwoRoles(Letters):
+    """An embedder of one's own that treats queries and documents unlike."""
+
+    def encode_query(self, texts):
+        return self.encode([f"{text} zzz" for text in texts])
+
+    def encode_document(self, texts):
+        return self.encode([f"fox {text}" for text in texts])
+
+
+def test_queries_and_documents_of_a_task_are_encoded_in_their_roles():
+    task = retrieval_task()
+    worded = RetrievalTask(
+        "toy",
+        {d: f"fox {text}" for d, text in task.corpus.items()},
+        {q: f"{text} zzz" for q, text in task.queries.items()},
+        task.qrels,
+    )
+    found, plain = evaluate(TwoRoles(), task), evaluate(Letters(), task)
+    pd.testing.assert_frame_equal(found.scores, evaluate(Letters(), worded).scores)
+    assert not found.scores.equals(plain.scores)
+    assert found.fingerprint == plain.fingerprint, "the model's, without a role"
+    for task in (similarity_task(), clustering_task()):
+        pd.testing.assert_frame_equal(
+            evaluate(TwoRoles(), task).scores, evaluate(Letters(), task).scores
+        )
+
+
+PROMPTS = {"query": "query: ", "document": "passage: "}
+
+
+@pytest.fixture
+def prompted(minilm):
+    """The packaged MiniLM with a prompt for each role, set by hand."""
+    before = minilm.prompts, minilm.default_prompt_name
+    minilm.prompts, minilm.default_prompt_name = dict(PROMPTS), None
+    yield minilm
+    minilm.prompts, minilm.default_prompt_name = before
+
+
+def test_a_model_with_prompts_scores_what_the_library_counts_with_those_prompts(prompted):
+    from sentence_transformers.evaluation import InformationRetrievalEvaluator
+    from sentence_transformers.util import cos_sim
+
+    pages = load_task("company-wiki").sample(queries=30, corpus=120)
+    titles = {page: text.splitlines()[0] for page, text in pages.corpus.items()}
+    task = RetrievalTask("titles", titles, pages.queries, pages.qrels)
+    judged = {q: {d for d, grade in g.items() if grade} for q, g in task.qrels.items()}
+    evaluator = InformationRetrievalEvaluator(
+        task.queries,
+        task.corpus,
+        judged,
+        mrr_at_k=[10],
+        ndcg_at_k=[10],
+        precision_recall_at_k=[10],
+        query_prompt=PROMPTS["query"],
+        corpus_prompt=PROMPTS["document"],
+        score_functions={"cosine": cos_sim},
+        write_csv=False,
+    )
+    theirs = evaluator.compute_all_metrics(prompted)["cosine"]
+    ours = evaluate(prompted, task, measures=["mrr", "recall", "precision"])
+    prompted.prompts = {}
+    plain = evaluate(prompted, task, measures=["mrr", "recall", "precision"])
+    expected = [theirs[f"{name}@k"][10] for name in ("mrr", "recall", "precision")]
+    assert ours.scores.mean().tolist() == pytest.approx(expected, abs=1e-6)
+    assert not np.allclose(ours.scores, plain.scores), "the prompts matter here"
+
+
+def test_texts_without_roles_get_the_default_prompt(prompted):
+    pairs = [("a fox", "red dogs"), ("a house", "green trees"), ("it runs", "it sleeps")]
+    task = SimilarityTask("toy pairs", pairs, [1, 2, 3])
+    worded = SimilarityTask(
+        "toy pairs",
+        [tuple(f"query: {text}" for text in pair) for pair in task.pairs],
+        task.scores,
+    )
+    plain = evaluate(prompted, task).scores["cosine"]
+    prompted.default_prompt_name = "query"
+    found = evaluate(prompted, task).scores["cosine"]
+    prompted.default_prompt_name = None
+    assert found.to_numpy() == pytest.approx(evaluate(prompted, worded).scores["cosine"], abs=1e-6)
+    assert found.to_numpy() != pytest.approx(plain.to_numpy(), abs=1e-4)
+
+
+def test_measures_and_ties_are_those_of_retrieval_scores():
+    class Constant:
+        def encode(self, texts):
+            return np.ones((len(texts), 2))
+
+    task = retrieval_task(grade=2)
+    options = {"k": [1, 5], "measures": ["success", "r_precision"], "ties": "expected"}
+    found = evaluate(Constant(), task, **options)
+    run = {query: dict.fromkeys(task.corpus, 1.0) for query in task.queries}
+    pd.testing.assert_frame_equal(found.scores, retrieval_scores(run, task.qrels, **options))
+    assert found.scores["success@1"].tolist() == pytest.approx([2 / 30] * 8)
+    by_id = evaluate(Constant(), task, **{**options, "ties": "trec_eval"})
+    with pytest.raises(ValueError, match="or the rule for ties"):
+        compare(found, by_id)
+    with pytest.raises(ValueError, match="the same measures"):
+        compare(by_id, evaluate(Constant(), task, k=[1, 5]))
+
+
+@pytest.mark.parametrize(
+    "options", [{"measures": ["map"]}, {"measures": "map"}, {"ties": "expected"}]
+)
+def test_measures_of_rankings_are_refused_where_nothing_is_ranked(options):
+    for task, kind in (
+        (similarity_task(), "SimilarityTask"),
+        (clustering_task(), "ClusteringTask"),
+    ):
+        with pytest.raises(ValueError, match=f"'{task.name}' is a {kind}, which has none"):
+            evaluate(Letters(), task, **options)
+
+
+def test_options_at_fault_are_refused_before_anything_is_encoded():
+    def never(texts):
+        raise AssertionError("encoded")
+
+    with pytest.raises(ValueError, match="measures holds 'bleu'"):
+        evaluate(never, retrieval_task(), measures=["bleu"])
+    with pytest.raises(ValueError, match="k is 0"):
+        evaluate(never, retrieval_task(), k=0)
+
+
+def test_grades_below_1_are_not_relevant_and_a_blank_document_is_ranked_like_any_other():
+    task = retrieval_task()
+    odd = RetrievalTask(
+        "toy",
+        {**task.corpus, "blank": ""},
+        task.queries,
+        {q: {**judged, "d20": -1, "blank": 0} for q, judged in task.qrels.items()},
+    )
+    plain = RetrievalTask("toy", odd.corpus, task.queries, task.qrels)
+    found = evaluate(Letters(), odd)
+    pd.testing.assert_frame_equal(found.scores, evaluate(Letters(), plain).scores)
+    assert found.content != evaluate(Letters(), plain).content
+
+
 def test_comparison_is_the_paired_test_of_each_metric():
     one, other = (evaluate(Letters(seed), retrieval_task()) for seed in (0, 1))
     table = compare(one, other).table
@@ -225,8 +402,58 @@ def test_comparison_of_clusterings_pairs_texts_and_seeds():
     table = compare(one, other).table
     assert list(table.index) == ["silhouette", "adjusted_rand", "v_measure"]
     assert list(table["n"]) == [30, 10, 10]
+    assert list(table["over"]) == ["texts", "k-means seeds", "k-means seeds"]
     mean = other.repeats["v_measure"].mean() - one.repeats["v_measure"].mean()
     assert table.loc["v_measure", "difference"] == pytest.approx(mean)
+    test = paired_test(one.repeats["v_measure"], other.repeats["v_measure"])
+    assert (table.loc["v_measure", "low"], table.loc["v_measure", "p_value"]) == (
+        test.low,
+        test.p_value,
+    )
+
+
+def test_a_comparison_of_silhouettes_gives_the_difference_and_claims_no_more(tmp_path):
+    one, other = (evaluate(Letters(seed), clustering_task(), name=str(seed)) for seed in (0, 1))
+    comparison = compare(one, other)
+    row = comparison.table.loc["silhouette"]
+    difference = other.scores["silhouette"].mean() - one.scores["silhouette"].mean()
+    assert row["difference"] == pytest.approx(difference)
+    assert row[["low", "high", "p_value"]].isna().all()
+    again = Comparison.load(comparison.save(tmp_path / "a.jsonl"))
+    pd.testing.assert_frame_equal(again.table, comparison.table)
+    for shown in (repr(comparison), comparison._repr_html_(), repr(again)):
+        assert "for silhouette, neither an interval nor a p value is claimed" in shown
+    for verdict in (comparison.worse_than, again.not_worse_than):
+        with pytest.raises(ValueError, match=r"no verdict on silhouette.*disjoint parts"):
+            verdict(0.1, metric="silhouette")
+    assert comparison.worse_than(2, metric="v_measure").message.endswith("10 k-means seeds.")
+    with pytest.raises(ValueError, match="no leaderboard of silhouette"):
+        compare_many([one, other], "silhouette")
+    with pytest.raises(ValueError, match="clusters are not used for a clustering"):
+        compare(one, other, clusters=dict.fromkeys(range(30), 0))
+
+
+def test_a_comparison_of_silhouettes_alone_survives_a_file(tmp_path):
+    scores = pd.DataFrame({"label": list("aabb"), "silhouette": [0.1, 0.2, 0.3, 0.4]})
+    evaluation = Evaluation("toy", "clustering", "m", scores)
+    comparison = compare(evaluation, evaluation)
+    again = Comparison.load(comparison.save(tmp_path / "a.jsonl"))
+    pd.testing.assert_frame_equal(again.table, comparison.table)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_what_is_saved_can_be_read_by_whom_the_umask_lets(tmp_path, umask, mode):
+    evaluation = evaluate(Letters(), retrieval_task())
+    before = os.umask(umask)
+    try:
+        saved = [
+            evaluation.save(tmp_path / "a.jsonl"),
+            compare(evaluation, evaluation).save(tmp_path / "b.jsonl"),
+        ]
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in saved] == [mode, mode]
 
 
 def test_comparison_pairs_items_by_name_not_by_position():

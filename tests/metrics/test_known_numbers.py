@@ -1,6 +1,7 @@
-"""What the packaged MiniLM scores on the course's own tasks, beside sentence-transformers' count.
+"""What the packaged MiniLM scores, beside sentence-transformers' own count.
 
-Both sides rank the same vectors, computed once, so that any difference would be one of counting.
+Both sides rank the same vectors, so that any difference would be one of counting. The figures on
+the whole sets are those of ``benchmarks/metrics.py``.
 """
 
 import numpy as np
@@ -13,8 +14,6 @@ from course_utils.metrics import evaluate
 
 class Known:
     """An embedder, and enough of a SentenceTransformer for the evaluator, that looks texts up."""
-
-    name = "all-MiniLM-L6-v2"
 
     def __init__(self, model, texts):
         self.rows = dict(zip(texts, encode(model, texts), strict=True))
@@ -31,7 +30,7 @@ class Known:
 
 
 def theirs(model, task):
-    """MRR@10 and Recall@10 by sentence-transformers' InformationRetrievalEvaluator."""
+    """Return MRR@10 and Recall@10 by sentence-transformers' InformationRetrievalEvaluator."""
     from sentence_transformers.evaluation import InformationRetrievalEvaluator
     from sentence_transformers.util import cos_sim
 
@@ -52,18 +51,10 @@ def theirs(model, task):
     return scores["mrr@k"][10], scores["recall@k"][10]
 
 
-@pytest.mark.parametrize("name", ["python-docs", "medical"])
-def test_minilm_scores_what_sentence_transformers_counts(name, minilm, capsys):
-    task = load_task(name)
+def test_minilm_scores_what_sentence_transformers_counts(minilm):
+    task = load_task("medical").sample(queries=200, corpus=600)
     model = Known(minilm, [*task.queries.values(), *task.corpus.values()])
-    summary = evaluate(model, task).summary()
-    mrr, recall = summary.loc["mrr@10"], summary.loc["recall@10"]
-    with capsys.disabled():
-        print(
-            f"\n{model.name} on {name}: "
-            f"MRR@10 {mrr['mean']:.4f} [{mrr['low']:.4f}, {mrr['high']:.4f}], "
-            f"Recall@10 {recall['mean']:.4f} [{recall['low']:.4f}, {recall['high']:.4f}] "
-            f"({len(task.queries):,} queries, {len(task.corpus):,} documents, "
-            f"{sum(map(len, task.qrels.values())):,} judgements)"
-        )
-    assert (mrr["mean"], recall["mean"]) == pytest.approx(theirs(model, task), abs=1e-6)
+    means = evaluate(model, task).scores.mean()
+    found = means["mrr@10"], means["recall@10"]
+    assert found == pytest.approx(theirs(model, task), abs=1e-6)
+    assert 0.1 < found[0] < found[1] < 0.95, "a set on which the two could differ"

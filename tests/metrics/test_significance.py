@@ -46,7 +46,7 @@ def test_random_flips_come_near_all_flips():
     rng = np.random.default_rng(1)
     a = rng.random(13)
     b = a + 0.15 * rng.standard_normal(13) + 0.05
-    drawn, exact = paired_test(a, b, resamples=4000), paired_test(a, b)
+    drawn, exact = paired_test(a, b, n_resamples=4000), paired_test(a, b)
     assert (drawn.exact, drawn.permutations, exact.exact, exact.permutations) == (
         False,
         4000,
@@ -59,7 +59,7 @@ def test_random_flips_come_near_all_flips():
 
 def test_p_is_one_over_m_plus_one_where_no_flip_comes_as_far_and_never_zero():
     a = np.zeros(50)
-    test = paired_test(a, a + 1, resamples=999)
+    test = paired_test(a, a + 1, n_resamples=999)
     assert test.p_value == 1 / 1000
     assert (test.low, test.difference, test.high) == (1, 1, 1)
 
@@ -85,12 +85,15 @@ def test_swapping_the_systems_turns_the_sign_and_keeps_the_p_value():
     assert one.difference == -other.difference
 
 
-@pytest.mark.parametrize(("n", "resamples"), [(11, 9999), (40, 199)])
-def test_p_values_under_the_null_are_uniform(n, resamples):
+@pytest.mark.parametrize(("n", "n_resamples"), [(11, 9999), (40, 199)])
+def test_p_values_under_the_null_are_uniform(n, n_resamples):
     rng = np.random.default_rng(4)
     scores = rng.exponential(size=(600, 2, n))  # skewed, as retrieval scores are
     p = np.array(
-        [paired_test(a, b, resamples=resamples, seed=i).p_value for i, (a, b) in enumerate(scores)]
+        [
+            paired_test(a, b, n_resamples=n_resamples, seed=i).p_value
+            for i, (a, b) in enumerate(scores)
+        ]
     )
     assert p.min() > 0
     assert stats.kstest(p, "uniform").pvalue > 0.01
@@ -103,7 +106,7 @@ def test_interval_covers_the_mean_as_often_as_it_says(method):
     covered = 0
     for i in range(400):
         low, high = bootstrap_interval(
-            rng.normal(0.3, 1, size=60), resamples=400, method=method, seed=i
+            rng.normal(0.3, 1, size=60), n_resamples=400, method=method, seed=i
         )
         covered += low <= 0.3 <= high
     assert 0.91 < covered / 400 < 0.98, "400 trials: 0.95 give or take 0.011"
@@ -113,7 +116,7 @@ def test_interval_of_a_mean_is_close_to_students_on_many_values():
     values = np.random.default_rng(6).beta(0.5, 1, size=2000)
     reference = stats.t.interval(0.9, 1999, loc=values.mean(), scale=stats.sem(values))
     for method in ("percentile", "bca"):
-        interval = bootstrap_interval(values, confidence=0.9, method=method, resamples=4000)
+        interval = bootstrap_interval(values, confidence=0.9, method=method, n_resamples=4000)
         assert interval == pytest.approx(reference, abs=0.05 * (reference[1] - reference[0]))
 
 
@@ -171,7 +174,7 @@ def test_memory_does_not_grow_with_items_times_resamples(resample):
         ([[1, 2], [3, 4]], {}, r"shape \(2, 2\)"),
         ([0.1, np.nan], {}, r"values\[1\] is nan"),
         ([0.1, 0.2], {"confidence": 95}, "confidence is 95"),
-        ([0.1, 0.2], {"resamples": 0}, "resamples is 0"),
+        ([0.1, 0.2], {"n_resamples": 0}, "n_resamples is 0"),
         ([0.1, 0.2], {"method": "basic"}, "method is 'basic'"),
         ([0.0] * 9 + [1.0], {"method": "bca", "statistic": np.median}, "bca interval .* undefined"),
     ],
@@ -208,11 +211,23 @@ def test_the_interval_of_a_difference_is_that_of_the_items_differences_by_either
         assert (test.low, test.high) == bootstrap_interval(b - a, method=method, seed=2)
 
 
+def test_one_number_of_resamples_is_that_of_flips_and_of_draws():
+    a, b = np.random.default_rng(15).random((2, 40))
+    test = paired_test(a, b, n_resamples=300, seed=2)
+    assert (test.permutations, test.exact) == (300, False)
+    assert (test.low, test.high) == bootstrap_interval(b - a, n_resamples=300, seed=2)
+    usual = paired_test(a, b, seed=2)
+    assert usual.permutations == 9999
+    assert (usual.low, usual.high) == bootstrap_interval(b - a, n_resamples=2000, seed=2)
+    with pytest.raises(ValueError, match="n_resamples is 0"):
+        paired_test(a, b, n_resamples=0)
+
+
 @pytest.mark.parametrize("method", ["percentile", "bca"])
 @pytest.mark.parametrize("statistic", [np.mean, np.median])
 def test_identical_items_within_clusters_tell_as_much_as_one_of_each(method, statistic):
     values = np.random.default_rng(12).exponential(size=31)
-    options = {"statistic": statistic, "method": method, "resamples": 400}
+    options = {"statistic": statistic, "method": method, "n_resamples": 400}
     alone = bootstrap_interval(values, **options)
     repeated, clusters = np.repeat(values, 4), np.repeat(np.arange(31), 4)
     assert bootstrap_interval(repeated, clusters=clusters, **options) == pytest.approx(alone)

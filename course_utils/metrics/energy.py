@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from course_utils.arrays import finite_matrix
 
 _CELLS = 2**22  # numbers held at once while permuting, some 32 MiB of float64
 
@@ -31,7 +34,9 @@ class Drift:
     usual: float
 
 
-def drift(reference, today, *, permutations=999, seed=0):
+def drift(
+    reference: ArrayLike, today: ArrayLike, *, n_resamples: int = 999, seed: int = 0
+) -> Drift:
     """Return whether today's vectors are drawn from elsewhere than the reference: a ``Drift``.
 
     ``reference`` (n, d) and ``today`` (m, d) are vectors of the queries tested on and of new ones,
@@ -41,8 +46,8 @@ def drift(reference, today, *, permutations=999, seed=0):
 
     by Euclidean distance, each mean taken over all pairs; its square root is a distance between
     distributions, so that any difference counts, not only one of the means. If both sets came from
-    one source, any n of the n + m vectors could have been the reference; p is (b + 1)/(m + 1) over
-    ``permutations`` random splits, b of them at least as far apart as the one seen.
+    one source, any n of the n + m vectors could have been the reference; p is (b + 1)/(r + 1) over
+    r = ``n_resamples`` random splits, b of them at least as far apart as the one seen.
 
     The test takes queries as drawn independently. Many queries of one user's, or one query asked a
     hundred times, are not: keep one of each. On thousands of queries a small p value comes from a
@@ -52,11 +57,11 @@ def drift(reference, today, *, permutations=999, seed=0):
     800 MB. Draw a sample of larger sets.
 
     Raises ``ValueError`` when the shapes do not fit, a set has fewer than 2 rows, a vector holds
-    NaN or infinity (named by row), or ``permutations`` is no whole number from 1 up.
+    NaN or infinity (named by row), or ``n_resamples`` is no whole number from 1 up.
 
     Source: Székely & Rizzo, "Energy statistics: a class of statistics based on distances", *Journal
     of Statistical Planning and Inference* 143, 2013, section 4; Phipson & Smyth 2010 for
-    (b + 1)/(m + 1).
+    (b + 1)/(r + 1).
 
     >>> rng = np.random.default_rng(0)
     >>> old, new = rng.normal(size=(60, 5)), rng.normal(size=(40, 5))
@@ -71,11 +76,11 @@ def drift(reference, today, *, permutations=999, seed=0):
             f"reference has {reference.shape[1]} dimensions and today {today.shape[1]}. Encode "
             "both with one model."
         )
-    if not isinstance(permutations, Integral) or permutations < 1:
-        raise ValueError(f"permutations is {permutations!r}. Give a whole number from 1, say 999.")
+    if not isinstance(n_resamples, Integral) or n_resamples < 1:
+        raise ValueError(f"n_resamples is {n_resamples!r}. Give a whole number from 1, say 999.")
     n = len(reference)
     distances = euclidean_distances(np.concatenate([reference, today]))
-    statistic, p_value = _permutation_test(distances, n, permutations, np.random.default_rng(seed))
+    statistic, p_value = _permutation_test(distances, n, n_resamples, np.random.default_rng(seed))
 
     nearest = distances[n:, :n].min(axis=1)
     among = distances[:n, :n]
@@ -83,14 +88,14 @@ def drift(reference, today, *, permutations=999, seed=0):
     return Drift(
         statistic=statistic,
         p_value=p_value,
-        permutations=int(permutations),
+        permutations=int(n_resamples),
         rows=np.argsort(-nearest, kind="stable"),
         distances=nearest,
         usual=float(np.quantile(among.min(axis=1), 0.95)),
     )
 
 
-def _permutation_test(distances, n, permutations, rng):
+def _permutation_test(distances, n, n_resamples, rng):
     """Return (energy distance, p value) of the first n rows against the rest."""
     total = len(distances)
     first = np.arange(total) < n
@@ -99,11 +104,11 @@ def _permutation_test(distances, n, permutations, rng):
     far = statistic - 1e-9 * distances.mean()
     step = max(1, _CELLS // total)
     as_far = 0
-    for start in range(0, permutations, step):
-        columns = min(step, permutations - start)
+    for start in range(0, n_resamples, step):
+        columns = min(step, n_resamples - start)
         splits = rng.permuted(np.repeat(first[:, None], columns, axis=1), axis=0)
         as_far += int((_energy(distances, splits) >= far).sum())
-    return max(statistic, 0.0), (as_far + 1) / (permutations + 1)
+    return max(statistic, 0.0), (as_far + 1) / (n_resamples + 1)
 
 
 def _energy(distances, in_first):
@@ -119,13 +124,8 @@ def _energy(distances, in_first):
     return 2 * across / (n * m) - within_first / n**2 - within_second / m**2
 
 
-def _vectors(matrix, name):
-    matrix = np.asarray(matrix, dtype=np.float64)
-    if matrix.ndim != 2 or len(matrix) < 2 or not matrix.shape[1]:
-        raise ValueError(
-            f"{name} has shape {matrix.shape}. Give one vector a row, (n, d), and two rows or more."
-        )
-    wrong = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-    if len(wrong):
-        raise ValueError(f"Row {wrong[0]} of {name} holds NaN or infinity. Leave that query out.")
+def _vectors(values, name) -> np.ndarray:
+    matrix = finite_matrix(values, name, dtype=np.float64)
+    if len(matrix) < 2:
+        raise ValueError(f"{name} has shape {matrix.shape}. Give vectors of two queries or more.")
     return matrix
