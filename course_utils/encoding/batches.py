@@ -6,10 +6,13 @@ themselves: it hands them the texts.
 """
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from course_utils.models.roles import (
+    Role,
     has_routes,
     is_sentence_transformer,
     resolve_prompt,
@@ -66,7 +69,7 @@ class Tokenised:
         lengths = np.array([len(piece) for piece in found], dtype=np.int64)
         return np.concatenate(found), lengths, owners, shares
 
-    def batches(self):
+    def batches(self) -> Iterator[tuple[np.ndarray, Any]]:
         """Yield (rows, vectors) for the texts that are done, longest first.
 
         Longest first, so that a batch too large for the memory shows at once and not at the end.
@@ -75,7 +78,7 @@ class Tokenised:
         lengths = np.maximum(1, self.lengths)
         order = np.argsort(-lengths, kind="stable")
         waiting = np.bincount(self.owners, minlength=len(self.tokens))
-        partial = {}
+        partial: dict[int, np.ndarray] = {}
         start = 0
         while start < len(order):
             batch = order[start : start + max(1, self.budget // lengths[order[start]])]
@@ -202,14 +205,22 @@ class Called:
                 'show how it makes them. Use on_long="warn" and split long texts yourself.'
             )
 
-    def batches(self):
+    def batches(self) -> Iterator[tuple[np.ndarray, Any]]:
         """Yield (rows, vectors), ``batch_size`` texts at a time."""
         for start in range(0, len(self.texts), self.batch_size):
             part = self.order[start : start + self.batch_size]
             yield part, self.call([self.texts[row] for row in part])
 
 
-def on_their_way(model, texts, role, prompt, prompt_name, on_long, batch_size):
+def on_their_way(
+    model: Any,
+    texts: list[str],
+    role: Role | None,
+    prompt: str | None,
+    prompt_name: str | None,
+    on_long: str,
+    batch_size: int,
+) -> "Tokenised | Called":
     """Return the texts as ``Tokenised`` where the model allows it, else as ``Called``."""
     if not is_sentence_transformer(model) and prompt_name is None:
         return Called(model, texts, prompt, on_long, batch_size, role=role)
@@ -219,7 +230,7 @@ def on_their_way(model, texts, role, prompt, prompt_name, on_long, batch_size):
     return Called(model, texts, prompt, on_long, batch_size, role=role)
 
 
-def tokenises_plainly(model):
+def tokenises_plainly(model: Any) -> bool:
     """Return whether texts become token ids and nothing else happens to them on the way.
 
     Images, chat templates, routes for queries and documents, and word-vector models have a way of

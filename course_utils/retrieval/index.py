@@ -1,4 +1,4 @@
-"""Nearest texts: an index of document vectors, exact or approximate, and ``search`` over it.
+"""An index of document vectors, exact or approximate, to be searched by vectors.
 
 The score is the dot product. ``encode`` returns rows of unit length, so here that is the cosine.
 
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from course_utils.arrays import finite_matrix
 from course_utils.encoding.embedders import AnyEmbedder
-from course_utils.encoding.encode import encode_document, encode_query
+from course_utils.encoding.encode import encode_document
 from course_utils.files import refuse_foreign, restored, whole_folder
 from course_utils.models.fingerprints import fingerprint_or_none, glance
 from course_utils.models.roles import Role, resolve_prompt, underlying
@@ -34,20 +34,6 @@ _ABOUT, _VECTORS = "index.json", "vectors.bin"
 #: Texts to search in: a list, whose texts get the ids "0" to "n-1", or a dict from id to text.
 Corpus: TypeAlias = Sequence[str] | Mapping[str, str]
 OnLong: TypeAlias = Literal["warn", "chunk", "error"]
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One found text: its id, its score, the text itself, and its rank, 1 for the best.
-
-    >>> Hit(id="7", score=0.5, text="a heading", rank=1).rank
-    1
-    """
-
-    id: str
-    score: float
-    text: str
-    rank: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +135,17 @@ class Index:
         k = min(check_k(k), len(self))
         scores, rows = self._backend.search(vectors, k)
         return scores.astype(np.float32, copy=False), rows.astype(np.int64, copy=False)
+
+    def remember(self, model: AnyEmbedder) -> None:
+        """Keep in mind that this model, as it is now, made these vectors."""
+        look = glance(model)
+        if look is not None:
+            self._makers[underlying(model)] = look
+
+    def remembers(self, model: AnyEmbedder) -> bool:
+        """Return whether the model is known to have made these vectors, and looks as it did then."""
+        look = glance(model)
+        return look is not None and self._makers.get(underlying(model)) == look
 
     def save(self, folder: str | Path) -> Path:
         """Write the index to ``folder`` and return its path: JSON and vectors, never a pickle.
@@ -255,64 +252,8 @@ def build_index(
         matrix, texts, ids=ids, kind=kind, fingerprint=made, role="document", prompt=prompt,
         **options,
     )  # fmt: skip
-    _remember(index, model)
+    index.remember(model)
     return index
-
-
-def search(
-    model: AnyEmbedder,
-    query: str | Sequence[str],
-    corpus_or_index: "Corpus | Index",
-    *,
-    k: int = 5,
-    batch_size: int = 32,
-    prompt: str | None = None,
-    prompt_name: str | None = None,
-    on_long: OnLong = "warn",
-    cache: "EmbeddingCache | None" = None,
-    show_progress_bar: bool | None = None,
-) -> list:
-    """Return the k texts nearest to ``query``: a list of ``Hit``, best first.
-
-    For a list of queries, a list of such lists. ``corpus_or_index`` is an ``Index``, or a
-    corpus as in ``build_index``, which is then encoded and searched exactly; for more than one
-    search of the same corpus build the index once. Of a corpus with n < k texts all n come back.
-    Queries are encoded by ``encode_query`` and documents by ``encode_document``, each with the
-    model's prompt for them; ``prompt`` and ``prompt_name`` replace that of the queries, and
-    ``batch_size``, ``on_long``, ``cache`` and ``show_progress_bar`` are passed on to both.
-
-    An index remembers what made it, and vectors of two models must not be compared: their axes mean
-    different things. The model that built the index in this session is known again at a glance;
-    another is identified by its fingerprint, once. Where the model or the index has no fingerprint (a
-    bare function as embedder), only the number of dimensions can be checked.
-
-    Raises ``ValueError`` for another model than the index's (naming both fingerprints), an index
-    that the model did not encode as documents, a blank query, k < 1 or an empty corpus;
-    ``TypeError`` for a query that is neither a string nor a list of strings.
-    """
-    k = check_k(k)
-    single = isinstance(query, str)
-    queries = [query] if isinstance(query, str) else _checked_texts(query, "query")
-    for number, text in enumerate(queries):
-        if not text.strip():
-            raise ValueError(f"Query {number} is blank: write what to look for.")
-    shared: dict[str, Any] = {
-        "batch_size": batch_size,
-        "on_long": on_long,
-        "cache": cache,
-        "show_progress_bar": show_progress_bar,
-    }
-    if isinstance(corpus_or_index, Index):
-        index = corpus_or_index
-    else:
-        index = build_index(model, corpus_or_index, **shared)
-    check_same_model(model, index)
-    if not queries:
-        return []
-    vectors = encode_query(model, queries, prompt=prompt, prompt_name=prompt_name, **shared)
-    scores, rows = index.search(vectors, k)
-    hits = [_hits(index, *found) for found in zip(scores, rows, strict=True)]
-    return hits[0] if single else hits
 
 
 def recall_against_exact(approx_rows: ArrayLike, exact_rows: ArrayLike) -> float:
@@ -353,18 +294,22 @@ def check_k(k: Any) -> int:
 
 def _ids_and_texts(corpus) -> tuple[list[str], list[str]]:
     if isinstance(corpus, Mapping):
-        texts = _checked_texts(corpus.values(), "corpus", names=list(corpus))
+        texts = checked_texts(corpus.values(), "corpus", names=list(corpus))
         ids = list(corpus)
         _check_ids(ids)
     else:
-        texts = _checked_texts(corpus, "corpus")
+        texts = checked_texts(corpus, "corpus")
         ids = [str(row) for row in range(len(texts))]
     if not texts:
         raise ValueError("The corpus is empty: give at least one text to search in.")
     return ids, texts
 
 
-def _checked_texts(texts, name, names=None) -> list[str]:
+def checked_texts(texts: Iterable[Any], name: str, names: Sequence[Any] | None = None) -> list[str]:
+    """Return ``texts`` as a list; raise ``TypeError`` for one string and for what is no string.
+
+    ``name`` is what an error calls them, ``names`` what it calls each, else its number.
+    """
     if isinstance(texts, str | bytes):
         raise TypeError(f"{name} is one string: put it in a list, [text].")
     texts = list(texts)
@@ -386,59 +331,6 @@ def _check_ids(ids) -> None:
         if name in seen:
             raise ValueError(f"The id {name!r} comes twice, again at row {row}: make ids unique.")
         seen.add(name)
-
-
-def check_same_model(model: AnyEmbedder, index: Index) -> None:
-    """Raise ``ValueError`` unless ``index`` may hold ``model``'s vectors of documents.
-
-    It may where either has no fingerprint. A model that was checked before and looks as it did then
-    is not checked again: its fingerprint takes as long as a query.
-    """
-    look = glance(model)
-    if look is not None and index._makers.get(underlying(model)) == look:
-        return
-    mine = fingerprint_or_none(model, role="document", prompt=index.prompt)
-    if mine is None or index.fingerprint is None:
-        return
-    if mine != index.fingerprint:
-        raise ValueError(_why_not(model, index, mine))
-    _remember(index, model)
-
-
-def _remember(index, model):
-    look = glance(model)
-    if look is not None:
-        index._makers[underlying(model)] = look
-
-
-def _why_not(model, index, mine):
-    """Return what is wrong with searching ``index`` by ``model``, whose fingerprint is ``mine``."""
-    otherwise = {
-        "encoded as queries (encode_query)": {"role": "query"},
-        "encoded by plain encode, in neither role": {},
-        "encoded without the prompt that this model has for documents": {"prompt": ""},
-    }
-    for how, options in otherwise.items():
-        if fingerprint_or_none(model, **options) == index.fingerprint:
-            return (
-                f"The index holds vectors of this model that were {how}; search compares queries "
-                "with documents. Build it again with build_index, or make its matrix with "
-                'encode_document and give role="document".'
-            )
-    return (
-        f"The index was built by model {index.fingerprint[:12]}, the query would be encoded by "
-        f"model {mine[:12]}: their vectors cannot be compared. Search with the model that "
-        "built the index, or build the index again with this one (build_index)."
-    )
-
-
-def _hits(index, scores, rows) -> list[Hit]:
-    found = [(score, row) for score, row in zip(scores.tolist(), rows.tolist(), strict=True)]
-    return [
-        Hit(id=index.ids[row], score=score, text=index.texts[row], rank=rank)
-        for rank, (score, row) in enumerate(found, start=1)
-        if row >= 0
-    ]
 
 
 def _sha256(path) -> str:

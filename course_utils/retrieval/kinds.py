@@ -8,6 +8,7 @@ import inspect
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -83,22 +84,27 @@ class Exact:
     settings: ClassVar[dict] = {}
 
     @property
-    def shape(self):
-        return self.matrix.shape
+    def shape(self) -> tuple[int, int]:
+        """How many vectors, of how many numbers."""
+        return self.matrix.shape[0], self.matrix.shape[1]
 
     @classmethod
-    def build(cls, matrix):
+    def build(cls, matrix: np.ndarray) -> "Exact":
+        """Return the kind over the rows of ``matrix`` (n, d), which is kept as it is."""
         return cls(matrix)
 
-    def search(self, vectors, k):
+    def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the k best rows for each of ``vectors`` (q, d): scores and rows, (q, k) each."""
         return scan(vectors, self.matrix, k, lambda queries, documents: queries @ documents.T)
 
-    def write(self, path):
+    def write(self, path: Path) -> None:
+        """Write the vectors to ``path``."""
         with open(path, "wb") as file:
             np.save(file, self.matrix, allow_pickle=False)
 
     @classmethod
-    def read(cls, path, count, dimensions):
+    def read(cls, path: Path, count: int, dimensions: int) -> "Exact":
+        """Return what ``write`` wrote to ``path``: ``count`` vectors of ``dimensions`` numbers."""
         return cls(finite_matrix(np.load(path, allow_pickle=False), path.name))
 
 
@@ -112,11 +118,20 @@ class Faiss:
     settings: ClassVar[dict] = {}
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
+        """How many vectors, of how many numbers."""
         return self.index.ntotal, self.index.d
 
     @classmethod
-    def build(cls, matrix, *, nlist=None, nprobe=None, seed=0):
+    def build(
+        cls,
+        matrix: np.ndarray,
+        *,
+        nlist: int | None = None,
+        nprobe: int | None = None,
+        seed: int = 0,
+    ) -> "Faiss":
+        """Return the kind over the rows of ``matrix`` (n, d); options as in ``build_index``."""
         import faiss
 
         count, dimensions = matrix.shape
@@ -132,16 +147,19 @@ class Faiss:
         index.nprobe = min(nlist, nprobe or max(8, nlist // 8))
         return cls(index)
 
-    def search(self, vectors, k):
+    def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the k best rows for each of ``vectors`` (q, d): scores and rows, (q, k) each."""
         return _in_order(*self.index.search(vectors, k))
 
-    def write(self, path):
+    def write(self, path: Path) -> None:
+        """Write the vectors to ``path``."""
         import faiss
 
         faiss.write_index(self.index, str(path))
 
     @classmethod
-    def read(cls, path, count, dimensions):
+    def read(cls, path: Path, count: int, dimensions: int) -> "Faiss":
+        """Return what ``write`` wrote to ``path``: ``count`` vectors of ``dimensions`` numbers."""
         import faiss
 
         return cls(faiss.read_index(str(path)))
@@ -157,11 +175,21 @@ class Hnsw:
     library: ClassVar[str | None] = "hnswlib"
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
+        """How many vectors, of how many numbers."""
         return self.index.get_current_count(), self.index.dim
 
     @classmethod
-    def build(cls, matrix, *, M=16, ef_construction=200, ef=64, seed=0):
+    def build(
+        cls,
+        matrix: np.ndarray,
+        *,
+        M: int = 16,
+        ef_construction: int = 200,
+        ef: int = 64,
+        seed: int = 0,
+    ) -> "Hnsw":
+        """Return the kind over the rows of ``matrix`` (n, d); options as in ``build_index``."""
         import hnswlib
 
         index = hnswlib.Index(space="ip", dim=matrix.shape[1])
@@ -169,7 +197,8 @@ class Hnsw:
         index.add_items(matrix, num_threads=1)
         return cls(index, {"ef": ef})
 
-    def search(self, vectors, k):
+    def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the k best rows for each of ``vectors`` (q, d): scores and rows, (q, k) each."""
         if not len(vectors):
             return np.empty((0, k)), np.empty((0, k), np.int64)
         self.index.set_ef(max(self.settings["ef"], k))
@@ -183,11 +212,13 @@ class Hnsw:
             ) from error
         return _in_order(1 - distances, rows.astype(np.int64))
 
-    def write(self, path):
+    def write(self, path: Path) -> None:
+        """Write the vectors to ``path``."""
         self.index.save_index(str(path))
 
     @classmethod
-    def read(cls, path, count, dimensions, *, ef):
+    def read(cls, path: Path, count: int, dimensions: int, *, ef: int) -> "Hnsw":
+        """Return what ``write`` wrote to ``path``: ``count`` vectors of ``dimensions`` numbers."""
         import hnswlib
 
         # hnswlib believes the caller about the width, and would read past the end of the vectors.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from course_utils.models.roles import Role, role_method
-from course_utils.retrieval.index import Hit
 from course_utils.retrieval.reranking import check_rerank, in_order
+from course_utils.retrieval.searching import Hit
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -21,7 +21,8 @@ from course_utils.encoding.encode import encode_query
 from course_utils.files import restored, whole_folder
 from course_utils.models.files import no_progress_bars
 from course_utils.models.fingerprints import fingerprint_or_none
-from course_utils.retrieval.index import Hit, Index, build_index, check_k, check_same_model
+from course_utils.retrieval.index import Index, build_index, check_k
+from course_utils.retrieval.searching import Hit, check_same_model
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_utils.retrieval import kinds as index_kinds
-from course_utils.retrieval.index import (
+from course_utils.retrieval import (
     Hit,
     Index,
     build_index,
     recall_against_exact,
     search,
 )
+from course_utils.retrieval import kinds as index_kinds
 
 KINDS = ("exact", "faiss", "hnsw")
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_utils.retrieval import late, reranking
-from course_utils.retrieval.index import Hit, build_index, search
+from course_utils.retrieval import Hit, build_index, late, reranking, search
 from course_utils.retrieval.late import maxsim_scores, rerank_late, token_vectors
 from course_utils.retrieval.reranking import rerank, train_cross_encoder
 

@@ -9,7 +9,7 @@ import pytest
 from course_utils import encode, encode_document, encode_query
 from course_utils.models import fingerprints
 from course_utils.models.fingerprints import fingerprint
-from course_utils.retrieval.index import Hit, Index, build_index, search
+from course_utils.retrieval import Hit, Index, build_index, search
 from course_utils.retrieval.late import rerank_late, token_vectors
 from course_utils.retrieval.reranking import train_cross_encoder
 

@@ -1,7 +1,6 @@
 """The widgets of lesson 2 show what training does, follow their controls, and show text as text."""
 
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -11,51 +10,15 @@ from hypothesis import strategies as st
 
 from course_utils.adaptation import add_noise
 from course_utils.adaptation.noise import KINDS
-from course_utils.encoding.encode import as_embedder
-from course_utils.retrieval.index import Index, search
+from course_utils.encoding.embedders import as_embedder
+from course_utils.retrieval import Index, search
 from course_utils.widgets import lesson2
+from tests.pages import HOSTILE, Page, assert_safe
 
-HOSTILE = "<script>alert(1)</script> <b onclick=x> &amp; \u202eabc"
 SENTENCES = [
     "The patient was seen at night with a high fever.",
     "The lease ends when the tenant gives two months of notice in writing.",
 ]
-
-
-class Page(HTMLParser):
-    """HTML as a page reads it: its tags, its text, and the texts inside each tag."""
-
-    def __init__(self, widget):
-        super().__init__()
-        self.tags, self.attributes, self.open, self.text, self.inside = [], [], [], "", {}
-        self.feed(widget.value)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag != "br":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-        for tag in self.open:
-            self.inside[tag] = [*self.inside.get(tag, []), data]
-
-
-def assert_safe(widget):
-    page = Page(widget)
-    assert not {"script", "b"} & set(page.tags)
-    assert not [name for name, _ in page.attributes if name.startswith("on")]
-    assert "\u202e" not in widget.value
-    assert "<script>alert(1)</script>" in page.text
 
 
 def lines(widget):
@@ -197,8 +160,8 @@ class TestCompareSearch:
             for name in models
             for hit in search(models[name], "anything", indexes[name], k=3)
         ]
-        assert page.inside["code"] == found == ["d1", "d2", "d3", "d4", "d1", "d5"]
-        labels = [value for name, value in page.attributes if name == "aria-label"]
+        assert page.texts("code") == found == ["d1", "d2", "d3", "d4", "d1", "d5"]
+        labels = page.labels
         assert labels[1:] == ["base", "adapted <i>"]
 
     def test_what_only_one_model_finds_is_marked_in_words(self):
@@ -220,8 +183,8 @@ class TestCompareSearch:
         *_, box = compared(k=1)
         assert "Type a few words" in box.results.value
         box.query.value = "gamma"
-        assert Page(box.results).inside["code"] == ["d3", "d3"]
-        assert "gamma" in Page(box.results).inside["mark"]
+        assert Page(box.results).texts("code") == ["d3", "d3"]
+        assert "gamma" in Page(box.results).texts("mark")
 
     def test_texts_and_names_are_shown_as_text(self):
         *_, box = compared(k=5, query="x")
@@ -280,17 +243,17 @@ class TestShareSlider:
         box = lesson2.share_slider(shares())
         for share, row in ((0.0, 0), (0.25, 1), (1.0, 2)):
             box.share.value = share
-            curve = re.findall(r'<polyline points="([^"]+)" fill="none" stroke="currentColor"/>', box.result.value)[0]  # fmt: skip
+            curve = re.findall(r'<polyline points="([^"]+)"', box.result.value)[0]
             dot = re.search(r'<circle cx="([\d.]+)" cy="([\d.]+)"', box.result.value).groups()
             assert ",".join(dot) == curve.split()[row]
 
     def test_the_curve_says_in_words_what_it_shows(self):
         box = lesson2.share_slider(shares())
         box.share.value = 0.25
-        said = [value for name, value in Page(box.result).attributes if name == "aria-label"]
+        said = Page(box.result).labels
         assert (
-            "Line chart: medical MRR@10 upwards against the share of trained weights across, from "
-            "0.400 at 0 to 0.450 at 1; marked: 0.500 at 0.25."
+            "Line chart: medical MRR@10 upwards against the share of trained weights across: 0.400 "
+            "at 0, 0.500 at 0.25 (marked), 0.450 at 1. A dashed line stands at 0.400."
         ) in said
 
     def test_the_highest_score_of_each_column_is_named(self):
@@ -379,7 +342,7 @@ def test_every_widget_has_a_heading_a_sentence_and_a_name_for_every_control():
 
     for box in every_box():
         heading = Page(box.children[0])
-        assert heading.inside["strong"]
+        assert heading.texts("strong")
         assert "ook for" in heading.text
         for control in box.children:
             if not isinstance(control, ipywidgets.HTML):

@@ -1,0 +1,136 @@
+"""``search``: the texts nearest to a query, and whether an index is the model's to search."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from course_utils.encoding.embedders import AnyEmbedder
+from course_utils.encoding.encode import encode_query
+from course_utils.models.fingerprints import fingerprint_or_none
+from course_utils.retrieval.index import (
+    Corpus,
+    Index,
+    OnLong,
+    build_index,
+    check_k,
+    checked_texts,
+)
+
+if TYPE_CHECKING:
+    from course_utils.encoding.cache import EmbeddingCache
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One found text: its id, its score, the text itself, and its rank, 1 for the best.
+
+    >>> Hit(id="7", score=0.5, text="a heading", rank=1).rank
+    1
+    """
+
+    id: str
+    score: float
+    text: str
+    rank: int
+
+
+def search(
+    model: AnyEmbedder,
+    query: str | Sequence[str],
+    corpus_or_index: "Corpus | Index",
+    *,
+    k: int = 5,
+    batch_size: int = 32,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
+    on_long: OnLong = "warn",
+    cache: "EmbeddingCache | None" = None,
+    show_progress_bar: bool | None = None,
+) -> list:
+    """Return the k texts nearest to ``query``: a list of ``Hit``, best first.
+
+    For a list of queries, a list of such lists. ``corpus_or_index`` is an ``Index``, or a
+    corpus as in ``build_index``, which is then encoded and searched exactly; for more than one
+    search of the same corpus build the index once. Of a corpus with n < k texts all n come back.
+    Queries are encoded by ``encode_query`` and documents by ``encode_document``, each with the
+    model's prompt for them; ``prompt`` and ``prompt_name`` replace that of the queries, and
+    ``batch_size``, ``on_long``, ``cache`` and ``show_progress_bar`` are passed on to both.
+
+    An index remembers what made it, and vectors of two models must not be compared: their axes mean
+    different things. The model that built the index in this session is known again at a glance;
+    another is identified by its fingerprint, once. Where the model or the index has no fingerprint (a
+    bare function as embedder), only the number of dimensions can be checked.
+
+    Raises ``ValueError`` for another model than the index's (naming both fingerprints), an index
+    that the model did not encode as documents, a blank query, k < 1 or an empty corpus;
+    ``TypeError`` for a query that is neither a string nor a list of strings.
+    """
+    k = check_k(k)
+    single = isinstance(query, str)
+    queries = [query] if isinstance(query, str) else checked_texts(query, "query")
+    for number, text in enumerate(queries):
+        if not text.strip():
+            raise ValueError(f"Query {number} is blank: write what to look for.")
+    shared: dict[str, Any] = {
+        "batch_size": batch_size,
+        "on_long": on_long,
+        "cache": cache,
+        "show_progress_bar": show_progress_bar,
+    }
+    if isinstance(corpus_or_index, Index):
+        index = corpus_or_index
+    else:
+        index = build_index(model, corpus_or_index, **shared)
+    check_same_model(model, index)
+    if not queries:
+        return []
+    vectors = encode_query(model, queries, prompt=prompt, prompt_name=prompt_name, **shared)
+    scores, rows = index.search(vectors, k)
+    hits = [_hits(index, *found) for found in zip(scores, rows, strict=True)]
+    return hits[0] if single else hits
+
+
+def check_same_model(model: AnyEmbedder, index: Index) -> None:
+    """Raise ``ValueError`` unless ``index`` may hold ``model``'s vectors of documents.
+
+    It may where either has no fingerprint. A model that was checked before and looks as it did then
+    is not checked again: its fingerprint takes as long as a query.
+    """
+    if index.remembers(model):
+        return
+    mine = fingerprint_or_none(model, role="document", prompt=index.prompt)
+    if mine is None or index.fingerprint is None:
+        return
+    if mine != index.fingerprint:
+        raise ValueError(_why_not(model, index, mine))
+    index.remember(model)
+
+
+def _why_not(model, index, mine):
+    """Return what is wrong with searching ``index`` by ``model``, whose fingerprint is ``mine``."""
+    otherwise = {
+        "encoded as queries (encode_query)": {"role": "query"},
+        "encoded by plain encode, in neither role": {},
+        "encoded without the prompt that this model has for documents": {"prompt": ""},
+    }
+    for how, options in otherwise.items():
+        if fingerprint_or_none(model, **options) == index.fingerprint:
+            return (
+                f"The index holds vectors of this model that were {how}; search compares queries "
+                "with documents. Build it again with build_index, or make its matrix with "
+                'encode_document and give role="document".'
+            )
+    return (
+        f"The index was built by model {index.fingerprint[:12]}, the query would be encoded by "
+        f"model {mine[:12]}: their vectors cannot be compared. Search with the model that "
+        "built the index, or build the index again with this one (build_index)."
+    )
+
+
+def _hits(index, scores, rows) -> list[Hit]:
+    found = [(score, row) for score, row in zip(scores.tolist(), rows.tolist(), strict=True)]
+    return [
+        Hit(id=index.ids[row], score=score, text=index.texts[row], rank=rank)
+        for rank, (score, row) in enumerate(found, start=1)
+        if row >= 0
+    ]
