@@ -6,7 +6,7 @@
 8 + 8 words and 8 + 8 attributes, random vectors of 50 numbers in which a difference was planted:
 12,870 partitions. The loop is given the association of each word, so that all it does for a
 partition is to add up those of the one set and those of the other; ours is the whole call of
-`weat`, from the vectors on. A shorter loop, which uses that the sum of all is fixed and leaves the
+``weat``, from the vectors on. A shorter loop, which uses that the sum of all is fixed and leaves the
 adding to one built-in call, is measured too, and no claim is made on it. They take turns, so that
 whatever else the machine does meets all alike, and of each the shortest of its repeats counts,
 since other work can only lengthen it.
@@ -106,7 +106,7 @@ def turns(actions, repeats):
 
 
 def run(command, what, timeout):
-    """Return what a command prints, or raise `Skipped` with the last line of its complaint."""
+    """Return what a command prints, or raise ``Skipped`` with the last line of its complaint."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
@@ -120,7 +120,7 @@ def run(command, what, timeout):
 
 
 def measure_wefe(sets, permutations, python):
-    """Return what WEFE finds and how long it takes, as a dict. Raises `Skipped`."""
+    """Return what WEFE finds and how long it takes, as a dict. Raises ``Skipped``."""
     with tempfile.TemporaryDirectory() as folder:
         if python is None:
             venv.create(Path(folder) / "wefe", with_pip=True)

@@ -49,7 +49,7 @@ _HOME = {
     "mentioned": "augmentation",
     "probe": "probes",
     "judge": "probes",
-    "audit": "auditing.audits",
+    "audit": "auditing.running",
     "Audit": "auditing.audits",
 }
 __all__ = [*_HOME]

@@ -1,15 +1,20 @@
 """Are two sets of words associated differently with two sets of attributes, and could it be chance?
 
-``weat`` asks it of vectors, ``seat`` of a model that reads sentences, ``single_weat`` of one word at a
-time, ``nearer`` of one word and two others. A number above 0 describes these vectors, made from these
-texts. It is no statement about the people behind a name or a group, and no measure of harm: what a
-system does with the vectors decides that.
+``weat`` asks it of vectors, ``seat`` of a model that reads sentences, ``single_weat`` of one word
+at a time, ``nearer`` of one word and two others. A number above 0 describes these vectors, made
+from these texts. It is no statement about the people behind a name or a group, and no measure of
+harm: what a system does with the vectors decides that.
 """
 
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_utils.bias.directions import (
     BiasDirection,
@@ -20,8 +25,15 @@ from course_utils.bias.directions import (
     unit_rows,
 )
 from course_utils.bias.frames import Nearer, in_templates, nearer, template_vectors
-from course_utils.bias.partitions import split_test
+from course_utils.bias.partitions import Alternative, split_test
 from course_utils.metrics import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from course_utils.data.tasks import AssociationTest
+    from course_utils.encoding.cache import EmbeddingCache
+    from course_utils.encoding.embedders import AnyEmbedder
 
 __all__ = [
     "BiasDirection",
@@ -61,9 +73,9 @@ class WeatResult:
     p_value: float
     permutations: int
     exact: bool
-    by_template: dict[str, "WeatResult"] = field(default_factory=dict)
+    by_template: dict[str, WeatResult] = field(default_factory=dict)
 
-    def table(self):
+    def table(self) -> pd.DataFrame:
         """Return a DataFrame, a row for each template: statistic, effect_size and p_value."""
         import pandas as pd
 
@@ -72,7 +84,7 @@ class WeatResult:
         return pd.DataFrame(rows, list(self.by_template), columns).rename_axis("template")
 
 
-def association(words, A, B):
+def association(words: ArrayLike, A: ArrayLike, B: ArrayLike) -> np.ndarray:
     """Return for each word how much nearer it is to A than to B, shape (n,).
 
     That is s(w, A, B): the mean cosine of the word, a row of ``words`` (n, d), with the rows of
@@ -88,7 +100,17 @@ def association(words, A, B):
     return words @ (A.mean(axis=0) - B.mean(axis=0))
 
 
-def weat(X, Y, A, B, *, alternative="greater", max_exact=1_000_000, permutations=10_000, seed=0):
+def weat(
+    X: ArrayLike,
+    Y: ArrayLike,
+    A: ArrayLike,
+    B: ArrayLike,
+    *,
+    alternative: Alternative = "greater",
+    max_exact: int = 1_000_000,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> WeatResult:
     """Return whether X is associated with A, and Y with B, rather than the other way round.
 
     ``X``, ``Y`` (as many words each), ``A`` and ``B`` are vectors, shape (n, d), of at least two
@@ -104,7 +126,7 @@ def weat(X, Y, A, B, *, alternative="greater", max_exact=1_000_000, permutations
 
     All partitions are counted where there are at most ``max_exact`` (up to 11 + 11 words by
     default; 10**12, for 20 + 20, takes a second). Otherwise p is (b + 1)/(m + 1) over m =
-    ``permutations`` of the other partitions, drawn without replacement by ``seed``. Partitions
+    ``n_resamples`` of the other partitions, drawn without replacement by ``seed``. Partitions
     that differ only by rounding are tied, and ties count, so p is never 0: with 3 + 3 words it
     cannot be below 1/20.
 
@@ -125,8 +147,7 @@ def weat(X, Y, A, B, *, alternative="greater", max_exact=1_000_000, permutations
     >>> round(result.effect_size, 2), result.p_value  # √3 is the most 2 + 2 words can give
     (1.73, 0.16666666666666666)
     """
-    sets = {"X": X, "Y": Y, "A": A, "B": B}
-    X, Y, A, B = _checked(sets, least=2).values()
+    X, Y, A, B = _checked({"X": X, "Y": Y, "A": A, "B": B}, least=2).values()
     if len(X) != len(Y):
         raise ValueError(
             f"X holds {len(X)} words and Y {len(Y)}. The test is defined for sets of equal size "
@@ -143,17 +164,26 @@ def weat(X, Y, A, B, *, alternative="greater", max_exact=1_000_000, permutations
             n,
             alternative=alternative,
             max_exact=max_exact,
-            permutations=permutations,
+            n_resamples=n_resamples,
             seed=seed,
             tolerance=_ROUNDING * len(s),
         ),
     )
 
 
-def effect_size_interval(X, Y, A, B, *, confidence=0.95, resamples=2000, seed=0):
-    """Return an ``Interval`` for the effect size of ``weat``: how far other words might have moved it.
+def effect_size_interval(
+    X: ArrayLike,
+    Y: ArrayLike,
+    A: ArrayLike,
+    B: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return an ``Interval`` for ``weat``'s effect size: how far other words might have moved it.
 
-    The words of each of the four sets are redrawn with replacement from that set, ``resamples``
+    The words of each of the four sets are redrawn with replacement from that set, ``n_resamples``
     times, and the effect size is computed for each draw. Repeated words say less, so that most
     draws fall short of the effect seen; the interval's ends are percentiles corrected for this bias
     (BC). The same seed gives the same interval.
@@ -182,8 +212,10 @@ def effect_size_interval(X, Y, A, B, *, confidence=0.95, resamples=2000, seed=0)
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence!r}. Give a share between 0 and 1, say 0.95.")
-    if resamples < 2:
-        raise ValueError(f"resamples is {resamples!r}. Give a whole number from 2 up, say 2000.")
+    if n_resamples < 2:
+        raise ValueError(
+            f"n_resamples is {n_resamples!r}. Give a whole number from 2 up, say 2000."
+        )
     X, Y, A, B = _checked({"X": X, "Y": Y, "A": A, "B": B}, least=2).values()
     words = np.concatenate([X, Y])
     s = words @ (A.mean(axis=0) - B.mean(axis=0))
@@ -193,11 +225,11 @@ def effect_size_interval(X, Y, A, B, *, confidence=0.95, resamples=2000, seed=0)
     with_A, with_B = (
         words
         @ rows.T
-        @ rng.multinomial(len(rows), [1 / len(rows)] * len(rows), resamples).T
+        @ rng.multinomial(len(rows), [1 / len(rows)] * len(rows), n_resamples).T
         / len(rows)
         for rows in (A, B)
     )
-    s = with_A - with_B  # (words, resamples)
+    s = with_A - with_B  # (words, n_resamples)
     drawn = [
         np.take_along_axis(rows, rng.integers(len(rows), size=rows.shape), axis=0)
         for rows in (s[: len(X)], s[len(X) :])
@@ -211,8 +243,15 @@ def effect_size_interval(X, Y, A, B, *, confidence=0.95, resamples=2000, seed=0)
 
 
 def single_weat(
-    words, A, B, *, alternative="greater", max_exact=1_000_000, permutations=10_000, seed=0
-):
+    words: ArrayLike,
+    A: ArrayLike,
+    B: ArrayLike,
+    *,
+    alternative: Alternative = "greater",
+    max_exact: int = 1_000_000,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> list[WeatResult]:
     """Return for each word on its own whether it is associated with A rather than with B.
 
     ``words`` (n, d), ``A`` and ``B`` are vectors. A word's ``statistic`` is s(w, A, B) of
@@ -244,7 +283,7 @@ def single_weat(
             len(A),
             alternative=alternative,
             max_exact=max_exact,
-            permutations=permutations,
+            n_resamples=n_resamples,
             seed=seed,
             tolerance=_ROUNDING * len(cosine),
         )
@@ -254,30 +293,30 @@ def single_weat(
 
 
 def seat(
-    model,
-    test,
+    model: AnyEmbedder,
+    test: AssociationTest,
     *,
-    templates,
-    attribute_templates=None,
-    alternative="greater",
-    max_exact=1_000_000,
-    permutations=10_000,
-    seed=0,
-    cache=None,
-):
+    templates: Sequence[str],
+    attribute_templates: Sequence[str] | None = None,
+    alternative: Alternative = "greater",
+    max_exact: int = 1_000_000,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+    cache: EmbeddingCache | None = None,
+) -> WeatResult:
     """Return ``weat`` for a model that reads sentences, each word standing in several of them.
 
-    ``model`` is any embedder, ``test`` an ``AssociationTest`` of words, ``templates`` a list of texts
-    with one ``{}``; those for A and B are ``attribute_templates`` where given. A word's vector is
-    its mean over the templates (``template_vectors``), and the permutation test exchanges *words*,
-    with all their sentences. Sentences of one word rise and fall together; exchanging them one by
-    one, as the published SEAT does, takes them for that many independent observations and gives p
-    values far too small. The other options are those of ``weat``, ``cache`` that of
+    ``model`` is any embedder, ``test`` an ``AssociationTest`` of words, ``templates`` a list of
+    texts with one ``{}``; those for A and B are ``attribute_templates`` where given. A word's
+    vector is its mean over the templates (``template_vectors``), and the permutation test exchanges
+    *words*, with all their sentences. Sentences of one word rise and fall together; exchanging them
+    one by one, as the published SEAT does, takes them for that many independent observations and
+    gives p values far too small. The other options are those of ``weat``, ``cache`` that of
     ``course_utils.encode``.
 
-    ``by_template`` of the ``WeatResult`` holds what each of the templates gives on its own, for A and
-    B too unless they have templates of their own; ``result.table()`` shows it. Where the templates
-    disagree, one of them is not evidence.
+    ``by_template`` of the ``WeatResult`` holds what each of the templates gives on its own, for A
+    and B too unless they have templates of their own; ``result.table()`` shows it. Where the
+    templates disagree, one of them is not evidence.
 
     For word vectors give ``templates=["{}"]``. Raises ``ValueError`` as ``weat`` does (naming the
     template where only one is at fault), for a template without exactly one ``{}`` or given twice,
@@ -287,24 +326,26 @@ def seat(
     permutation over words; Tan & Celis 2019 on what sentence templates hide.
     """
     own = attribute_templates is not None
+    frames = {"X": templates, "Y": templates, "A": templates, "B": templates}
+    if attribute_templates is not None:
+        frames |= {"A": attribute_templates, "B": attribute_templates}
     vectors = {
-        side: in_templates(
-            model,
-            getattr(test, side),
-            attribute_templates if own and side in "AB" else templates,
-            cache,
-        )
-        for side in "XYAB"
+        side: in_templates(model, getattr(test, side), of_side, cache)
+        for side, of_side in frames.items()
     }
     for side, rows in vectors.items():
         unit_rows(rows.mean(axis=1), f"{test.name}: {side}", getattr(test, side))
-    options = {
-        "alternative": alternative,
-        "max_exact": max_exact,
-        "permutations": permutations,
-        "seed": seed,
-    }
-    overall = weat(*(rows.mean(axis=1) for rows in vectors.values()), **options)
+
+    def measured(sets):
+        return weat(
+            *sets,
+            alternative=alternative,
+            max_exact=max_exact,
+            n_resamples=n_resamples,
+            seed=seed,
+        )
+
+    overall = measured(rows.mean(axis=1) for rows in vectors.values())
     by_template = {}
     for column, template in enumerate(templates):
         sets = [
@@ -312,31 +353,24 @@ def seat(
             for side, rows in vectors.items()
         ]
         try:
-            by_template[template] = weat(*sets, **options)
+            by_template[template] = measured(sets)
         except ValueError as error:
             raise ValueError(f"{test.name}, the template {template!r} alone: {error}") from None
-    return WeatResult(
-        overall.statistic,
-        overall.effect_size,
-        overall.p_value,
-        overall.permutations,
-        overall.exact,
-        by_template,
-    )
+    return replace(overall, by_template=by_template)
 
 
-def _checked(sets, *, least):
+def _checked(sets: dict[str, ArrayLike], *, least: int) -> dict[str, np.ndarray]:
     """Return the sets as unit rows of one length, of at least so many rows each."""
-    sets = {name: unit_rows(rows, name) for name, rows in sets.items()}
-    same_length(**sets)
-    for name, rows in sets.items():
+    found = {name: unit_rows(rows, name) for name, rows in sets.items()}
+    same_length(**found)
+    for name, rows in found.items():
         if len(rows) < least:
             raise ValueError(
                 f"{name} holds 1 word. Give two at least, and better eight: a single word stands "
                 "for itself, not for a set (with one word each in X and Y the effect size is √2 or "
                 "−√2 whatever the vectors)."
             )
-    return sets
+    return found
 
 
 def _effect_size(numbers, first):

@@ -6,6 +6,7 @@ ways change the texts that ``course_utils.adaptation`` adapts a model to, and le
 
 import re
 from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -28,7 +29,12 @@ _ENDS_A_PHRASE = frozenset(_SMALL_WORDS.split())
 _BEFORE_A_NOUN = {"her": "his", "his": "her"}
 
 
-def counterfactual_augmentation(texts, pairs, *, names=()):
+def counterfactual_augmentation(
+    texts: Iterable[str],
+    pairs: Iterable[Sequence[str]],
+    *,
+    names: Iterable[Sequence[str]] = (),
+) -> list[str]:
     """Return the texts, then a swapped copy of each in which a word of ``pairs`` occurs.
 
     ``texts`` is a list of strings, ``pairs`` of ``(word, counterpart)``: *he* becomes *she* and
@@ -40,9 +46,9 @@ def counterfactual_augmentation(texts, pairs, *, names=()):
     English has two pairs of which the counterpart depends on the sentence. Where ``pairs`` gives
     *her* both *his* and *him*, or *his* both *her* and *hers*, the rule is: *his* and *her* before
     a noun phrase (*his old car*), else *him* and *hers*. A phrase is taken to follow unless the
-    next thing is the text's end, a punctuation mark or a small word such as *the*, *to*, *yesterday*.
-    It is a rule and not a parser: "I saw her run" becomes "I saw his run", "her second and his"
-    is right. Read some swapped texts before training on them.
+    next thing is the text's end, a punctuation mark or a small word such as *the*, *to*,
+    *yesterday*. It is a rule and not a parser: "I saw her run" becomes "I saw his run", "her second
+    and his" is right. Read some swapped texts before training on them.
 
     Raises ``TypeError`` for a single string or an entry that is none, and ``ValueError`` for a
     blank word, one that is its own counterpart, and one with two counterparts other than those.
@@ -55,13 +61,14 @@ def counterfactual_augmentation(texts, pairs, *, names=()):
     ...     [("he", "she"), ("him", "her"), ("his", "her"), ("sister", "brother")])
     ['His sister saw him.', 'It rains.', 'Her brother saw her.']
     """
-    texts = _checked_texts(texts)
-    swap = _swapper(pairs, names)
-    swapped = map(swap, texts)
-    return texts + [new for text, new in zip(texts, swapped, strict=True) if new != text]
+    given = _checked_texts(texts)
+    swapped = map(_swapper(pairs, names), given)
+    return given + [new for text, new in zip(given, swapped, strict=True) if new != text]
 
 
-def balanced(texts, groups, *, seed=0):
+def balanced(
+    texts: Iterable[str], groups: Iterable[Hashable | None], *, seed: int = 0
+) -> list[str]:
     """Return the texts with as many of every group, in their own order.
 
     ``groups`` is one label a text, or None for a text that belongs to no group; those are kept all.
@@ -74,47 +81,52 @@ def balanced(texts, groups, *, seed=0):
     >>> balanced(["he a", "he b", "she c", "rain"], ["m", "m", "f", None])
     ['he b', 'she c', 'rain']
     """
-    texts, groups = _checked_texts(texts), list(groups)
-    if len(groups) != len(texts):
+    given, labels = _checked_texts(texts), list(groups)
+    if len(labels) != len(given):
         raise ValueError(
-            f"groups holds {len(groups)} labels for {len(texts)} texts. Give one a text, None for "
+            f"groups holds {len(labels)} labels for {len(given)} texts. Give one a text, None for "
             "a text of no group."
         )
-    sizes = Counter(group for group in groups if group is not None)
+    sizes = Counter(group for group in labels if group is not None)
     if len(sizes) < 2:
         raise ValueError(
             f"groups holds {len(sizes)} different labels beside None. Two are needed to balance."
         )
     least = min(sizes.values())
     rng = np.random.default_rng(seed)
-    kept = {row for row, group in enumerate(groups) if group is None}
+    kept = {row for row, group in enumerate(labels) if group is None}
     for group in sizes:
-        rows = [row for row, other in enumerate(groups) if other == group]
+        rows = [row for row, other in enumerate(labels) if other == group]
         kept.update(rng.choice(rows, size=least, replace=False).tolist())
-    return [text for row, text in enumerate(texts) if row in kept]
+    return [text for row, text in enumerate(given) if row in kept]
 
 
-def mentioned(texts, pairs, *, names=()):
+def mentioned(
+    texts: Iterable[str],
+    pairs: Iterable[Sequence[str]],
+    *,
+    names: Iterable[Sequence[str]] = (),
+) -> list[str | None]:
     """Return which side of ``pairs`` each text mentions: ``"first"``, ``"second"`` or None.
 
-    None where neither is mentioned, or both as often. A list for ``balanced``. A word that stands on
-    both sides (*her* and *his* in a list may) counts for neither. Raises as
+    None where neither is mentioned, or both as often. A list for ``balanced``. A word that stands
+    on both sides (*her* and *his* in a list may) counts for neither. Raises as
     ``counterfactual_augmentation``.
 
     >>> mentioned(["He came.", "She and he came.", "It rains."], [("he", "she")])
     ['first', None, None]
     """
-    texts = _checked_texts(texts)
-    pairs, names = list(pairs), list(names)
-    pattern, _ = _table(pairs, names)
+    given = _checked_texts(texts)
+    listed, called = list(pairs), list(names)
+    pattern, _ = _table(listed, called)
     sides = []
     for side in (0, 1):
-        words = {_key(pair[side].strip()) for pair in pairs}
-        given = [pair[side].strip() for pair in names]
-        sides.append(words | {("name", form) for name in given for form in (name, name.upper())})
+        words = {_key(pair[side].strip()) for pair in listed}
+        bare = [pair[side].strip() for pair in called]
+        sides.append(words | {("name", form) for name in bare for form in (name, name.upper())})
     first, second = sides[0] - sides[1], sides[1] - sides[0]
     found = []
-    for text in texts:
+    for text in given:
         keys = [{("name", match.group()), _key(match.group())} for match in pattern.finditer(text)]
         lead = sum(bool(key & first) - bool(key & second) for key in keys)
         found.append("first" if lead > 0 else "second" if lead < 0 else None)

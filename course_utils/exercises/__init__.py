@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from course_utils.exercises import lesson1, lesson2, lesson3, lesson4
 from course_utils.exercises.answers import NotYetError, show
@@ -28,13 +29,13 @@ class CheckResult:
     ok: bool
     reason: str
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.ok
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{'[OK]' if self.ok else '[not yet]'} {self.exercise}: {self.reason}"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         verdict, _, rest = repr(self).partition("] ")
         # The classes keep a dollar sign in a reason from being typeset as a formula.
         return (
@@ -49,17 +50,18 @@ class Hint:
 
     text: str
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return self.text
 
 
-def check(name, answer):
+def check(name: str, answer: Any) -> CheckResult:
     """Return whether the answer to an exercise holds, with the reason; an answer never raises here.
 
-    name: "1.1" to "1.5", "2.1" to "2.5", "3.1" to "3.5", "4.1" to "4.5". answer: the learner's
-    function itself, without brackets after its name. The result is true where the answer holds.
+    ``name`` is "1.1" to "1.5", "2.1" to "2.5", "3.1" to "3.5" or "4.1" to "4.5"; ``answer`` the
+    learner's function itself, without brackets after its name. The result is true where the answer
+    holds.
 
-    Raises ValueError if there is no exercise of that name.
+    Raises ``ValueError`` for a name that no exercise has.
 
     >>> check("1.1", ...)
     [not yet] 1.1: the three dots are still there. Write your function in their place.
@@ -78,14 +80,14 @@ def check(name, answer):
         return CheckResult(name, False, str(reason))
     except Exception as error:
         # Only an object that breaks when it is compared or printed leads here.
-        reason = f"what it returned cannot be read ({type(error).__name__}). Return plain values."
-        return CheckResult(name, False, reason)
+        told = f"what it returned cannot be read ({type(error).__name__}). Return plain values."
+        return CheckResult(name, False, told)
 
 
-def hint(name, level=1):
+def hint(name: str, level: int = 1) -> Hint:
     """Return a hint for an exercise: level 1 points the way, the last level all but says it.
 
-    Raises ValueError if there is no such exercise or no hint of that level.
+    Raises ``ValueError`` for a name that no exercise has, and a level that it has no hint of.
 
     >>> hint("1.3")
     Walk through found_ids from the start and stop at the first id that is relevant.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ _MOST_LINES = 100_000
 class Exercise:
     """An exercise: what checks an answer, returning praise or raising a reason, and its hints."""
 
-    check: Callable
+    check: Callable[[Callable[..., Any]], str]
     hints: tuple[str, ...]
 
 
@@ -34,12 +35,12 @@ class EndlessError(BaseException):
     """Stops a loop that does not end; no ``except Exception`` of a learner's catches it."""
 
 
-def call(answer, *arguments, shown):
+def call(answer: Callable[..., Any], *arguments: Any, shown: str) -> Any:
     """Return what the learner's function makes of the arguments.
 
-    shown: how to name this call to the learner. Raises NotYetError, with the learner's error as its
-    cause, if the function raises one, does not come to an end, or returns three dots; and
-    NothingReturnedError if it returns None.
+    ``shown`` is how to name this call to the learner. Raises ``NotYetError``, with the learner's
+    error as its cause, for a function that raises one, does not come to an end, or returns three
+    dots; and ``NothingReturnedError`` for one that returns None.
     """
     try:
         with _line_limit(answer):
@@ -81,7 +82,7 @@ def _line_limit(answer):
 
 
 def _told(error, answer):
-    """Return the error's type and words, with the last line of the learner's own code on its way."""
+    """Return the error's type and words, with the last line of the learner's code on its way."""
     code = getattr(answer, "__code__", None)
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if code and frame.filename == code.co_filename]
@@ -91,14 +92,18 @@ def _told(error, answer):
     return f"{type(error).__name__}{where}{line}{words}."
 
 
-def show(value):
+def show(value: object) -> str:
     """Return the value as Python writes it, cut to 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def number(found, shown, *, several="return one."):
-    """Return one float from what was returned, be it a list, an array or a number."""
+def number(found: Any, shown: str, *, several: str = "return one.") -> float:
+    """Return one float from what was returned, be it a list, an array or a number.
+
+    ``shown`` is how to name the call to the learner, ``several`` what to say of more numbers than
+    one. Raises ``NotYetError`` for what is no number, and for more of them.
+    """
     try:
         values = np.asarray(found, dtype=float)
     except (TypeError, ValueError):
@@ -108,12 +113,13 @@ def number(found, shown, *, several="return one."):
     return float(values.reshape(()))
 
 
-def compare(found, true, slips, case):
+def compare(found: float, true: float, slips: Iterable[tuple[Any, str]], case: str) -> None:
     """Raise the reason of the slip whose value was found, unless it is the true one.
 
-    slips: pairs of the number a usual slip leads to and the reason to give for it.
+    ``slips`` are pairs of the number a usual slip leads to and the reason to give for it, ``case``
+    is what was asked. Raises ``NotYetError``.
     """
-    for value, reason in [(true, None), *slips]:
+    for value, reason in [(true, ""), *slips]:
         if np.isclose(found, value, rtol=1e-4, atol=1e-6):
             if reason:
                 raise NotYetError(reason)

@@ -1,11 +1,14 @@
 """Exercise 2.1: is a function that deletes words the one that TSDAE asks for?
 
-One call shows little, so the answer is called some hundred times and judged by what stays on average.
+One call shows little, so the answer is called some hundred times and judged by what stays on
+average.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +18,8 @@ _SENTENCE = "every badge opens the gate of its building until midnight"
 _DRAWS = 400
 
 
-def check_delete_words(answer):
-    """Return praise for a right answer, and raise NotYetError with the reason for any other."""
+def check_delete_words(answer: Callable[..., Any]) -> str:
+    """Return praise for a right answer, and raise ``NotYetError`` with the reason for any other."""
     for rate in (0.6, 0.2):
         words = _SENTENCE.split()
         draws = _draws(answer, _SENTENCE, rate, _DRAWS)

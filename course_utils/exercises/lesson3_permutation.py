@@ -6,7 +6,9 @@ answer has in common: the denominators that a count can have, ties, and the exac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +17,8 @@ from course_utils.exercises.answers import NotYetError, call, number
 _DRAWS = 999
 
 
-def check_permutation_p(answer):
-    """Return praise for a right answer, and raise NotYetError with the reason for any other."""
+def check_permutation_p(answer: Callable[..., Any]) -> str:
+    """Return praise for a right answer, and raise ``NotYetError`` with the reason for any other."""
     _check_smallest(answer)
     _check_ties(answer)
     _check_both_sides(answer)

@@ -6,8 +6,10 @@ tells which splits were counted, and two calls that differ tell that they were d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations, product
 from math import comb
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +21,8 @@ _X = (1.25, 1.5, 3.0)
 _Y = (2.0, 1.5, 1.25)
 
 
-def check_exact_p(answer):
-    """Return praise for a right answer, and raise NotYetError with the reason for any other."""
+def check_exact_p(answer: Callable[..., Any]) -> str:
+    """Return praise for a right answer, and raise ``NotYetError`` with the reason for any other."""
     x, y = np.array(_X), np.array(_Y)
     shown = f"exact_p({list(_X)}, {list(_Y)})"
     p = _p(answer, x, y, shown)
@@ -38,7 +40,7 @@ def check_exact_p(answer):
             "some left out? Go through all of them, each once."
         )
     compare(p, _exact(x, y), slips, shown)
-    for x, y, why in (
+    for first, second, why in (
         ([4.0, 3.0], [2.0, 1.0], "of 6 splits only the one seen comes as far, so 1/6"),
         ([1.0, 2.0], [3.0, 4.0], "every split comes at least as far, so 1"),
         ([1.0, 1.0], [1.0, 1.0], "every split comes exactly as far, and so counts: 1"),
@@ -46,8 +48,8 @@ def check_exact_p(answer):
          "one that is equal, so 1/2"),
         ([0.0], [1.0], "there are two splits, and both come as far, so 1"),
     ):  # fmt: skip
-        shown = f"exact_p({x}, {y})"
-        p, true = _p(answer, np.array(x), np.array(y), shown), _exact(x, y)
+        shown, x, y = f"exact_p({first}, {second})", np.array(first), np.array(second)
+        p, true = _p(answer, x, y, shown), _exact(x, y)
         if not np.isclose(p, true, rtol=1e-4):
             raise NotYetError(f"{shown} gave {p:.4g}: {why}.")
     return "every split once, the one seen among them, and ties count."

@@ -20,13 +20,13 @@ def is_sentence_transformer(model: Any) -> bool:
 
 
 def underlying(model: Any) -> Any:
-    """Return the SentenceTransformer that a result of training carries, or the model itself.
+    """Return the SentenceTransformer that ``model`` says it is, or the model itself.
 
-    So a result is its model wherever an embedder is taken: same vectors, same fingerprint.
+    A result of training is its model: same vectors, same fingerprint, wherever an embedder is taken.
+    It says so by a method ``as_sentence_transformer``; no other object is looked into.
     """
-    inside = getattr(model, "model", None)
-    carried = not is_sentence_transformer(model) and is_sentence_transformer(inside)
-    return inside if carried else model
+    says = getattr(model, "as_sentence_transformer", None)
+    return says() if callable(says) and not is_sentence_transformer(model) else model
 
 
 def has_routes(model: Any) -> bool:

@@ -1,7 +1,8 @@
 """Every figure of the course, each with its text description; none of them knows of models.
 
-``general`` holds the kinds of figure that any lesson draws, ``adaptation`` and ``bias`` those of one
-subject, ``drawing`` how a figure is made, labelled and described.
+``general`` holds the kinds of figure that any lesson draws, ``adaptation`` and ``bias`` those of
+one subject, ``projection`` the way to a flat map, ``drawing`` how a figure is made, labelled and
+described, ``svg`` the line chart that stands inside a widget.
 """
 
 from course_utils.plots.adaptation import bottleneck_diagram, learning_curve, rank_histogram
@@ -12,8 +13,8 @@ from course_utils.plots.general import (
     scatter_map,
     similarity_heatmap,
     tradeoff_plot,
-    umap_projection,
 )
+from course_utils.plots.projection import umap_projection
 
 __all__ = [
     "bottleneck_diagram",

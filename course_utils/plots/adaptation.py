@@ -1,11 +1,12 @@
-"""The figures of lesson 2: where the right answers stand, TSDAE drawn, scores by amount of data.
-
-They are reached through ``course_utils.plots.general`` like all others.
-"""
+"""The figures of lesson 2: where the right answers stand, TSDAE drawn, scores by amount of data."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_utils.plots.drawing import (
     DASHES,
@@ -20,40 +21,46 @@ from course_utils.plots.drawing import (
     wrap,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
 _RANK_ENDS = (1, 3, 10, 100, 1000)
 _RANK_NAMES = ("1", "2–3", "4–10", "11–100", "101–1,000", "above")
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\")
 
 
-def rank_histogram(ranks, *, title="Where the right answer stands"):
+def rank_histogram(
+    ranks: Mapping[str, ArrayLike], *, title: str = "Where the right answer stands"
+) -> Figure:
     """Return a bar chart of the ranks at which each model has the right answer.
 
-    ranks: {name: array of n ranks}, whole numbers from 1 for the best; one to five names. The bars
+    ``ranks`` maps one to five names to n ranks each, whole numbers from 1 for the best. The bars
     are the share of the questions whose rank is 1, 2 to 3, 4 to 10, 11 to 100, 101 to 1,000, and
     above, so that the bars of a model add up to 100 %.
 
-    Raises ValueError if there is no name or more than five, a name has no rank, or a rank is not a
-    whole number from 1 up.
+    Raises ``ValueError`` for no name or more than five, a name without ranks, and a rank that is
+    not a whole number from 1 up.
 
     >>> print(rank_histogram({"base": [1, 2, 12, 400]}).description)
     Bar chart, Where the right answer stands: share of the questions upwards against the rank of \
 the right answer across, in 6 ranges, for 1 model. \
 base, 4 questions: 50 % in the top 10, median rank 7.
     """
-    ranks = {str(name): np.asarray(values, dtype=float) for name, values in ranks.items()}
-    if not 1 <= len(ranks) <= len(_HATCHES):
-        raise ValueError(f"There are {len(ranks)} sets of ranks: give one to {len(_HATCHES)}.")
-    for name, values in ranks.items():
+    found = {str(name): np.asarray(values, dtype=float) for name, values in ranks.items()}
+    if not 1 <= len(found) <= len(_HATCHES):
+        raise ValueError(f"There are {len(found)} sets of ranks: give one to {len(_HATCHES)}.")
+    for name, values in found.items():
         _check_ranks(name, values)
 
     figure, axes = new_figure(width=8, height=3.8)
-    places, width = np.arange(len(_RANK_NAMES)), 0.8 / len(ranks)
+    places, width = np.arange(len(_RANK_NAMES)), 0.8 / len(found)
     handles = []
-    for i, values in enumerate(ranks.values()):
+    for i, values in enumerate(found.values()):
         group = np.searchsorted(_RANK_ENDS, values)
         shares = 100 * np.bincount(group, minlength=len(_RANK_NAMES)) / len(values)
         bars = axes.bar(
-            places + (i - (len(ranks) - 1) / 2) * width,
+            places + (i - (len(found) - 1) / 2) * width,
             shares,
             width,
             color=PALETTE[i],
@@ -68,33 +75,34 @@ base, 4 questions: 50 % in the top 10, median rank 7.
     axes.set_ylabel("share of the questions (%)")
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    add_legend(axes, handles, list(ranks), outside=False)
+    add_legend(axes, handles, list(found), outside=False)
     set_title(axes, title)
 
     told = [
         f"{name}, {count(len(values), 'question')}: {100 * np.mean(values <= 10):.0f} % in the top 10, "
         f"median rank {np.median(values):g}."
-        for name, values in ranks.items()
+        for name, values in found.items()
     ]
-    apart = ", told apart by colour and hatch" if len(ranks) > 1 else ""
+    apart = ", told apart by colour and hatch" if len(found) > 1 else ""
     return describe(
         figure,
         f"Bar chart, {title}: share of the questions upwards against the rank of the right answer "
-        f"across, in {len(_RANK_NAMES)} ranges, for {count(len(ranks), 'model')}{apart}. "
+        f"across, in {len(_RANK_NAMES)} ranges, for {count(len(found), 'model')}{apart}. "
         f"{' '.join(told)}",
     )
 
 
 def bottleneck_diagram(
     *,
-    sentence="The patient was seen at night with a high fever.",
-    damaged="seen a high fever.",
-):
-    """Return a drawing of TSDAE: a damaged sentence becomes one vector, and that the sentence again.
+    sentence: str = "The patient was seen at night with a high fever.",
+    damaged: str = "seen a high fever.",
+) -> Figure:
+    """Return a drawing of TSDAE: a damaged sentence becomes a vector, that the sentence again.
 
-    sentence, damaged: the texts shown; long ones are cut. Take ``damaged`` from ``add_noise``.
+    ``sentence`` and ``damaged`` are the texts shown; long ones are cut. Take ``damaged`` from
+    ``add_noise``.
 
-    Source: Wang, Reimers and Gurevych 2021, "TSDAE", figure 1.
+    Source: Wang, Reimers and Gurevych 2021, *TSDAE*, figure 1.
 
     >>> print(bottleneck_diagram(sentence="a b c d e", damaged="b d").description[:86])
     Diagram of TSDAE, from left to right. The sentence "a b c d e" loses 60 % of its words
@@ -135,15 +143,17 @@ def bottleneck_diagram(
     )
 
 
-def learning_curve(table, *, xlabel, ylabel, title, baseline=None):
+def learning_curve(
+    table: pd.DataFrame, *, xlabel: str, ylabel: str, title: str, baseline: float | None = None
+) -> Figure:
     """Return a chart of a score by amount of data, each point with its interval and its value.
 
-    table: a DataFrame with columns ``mean``, ``low`` and ``high``; its index is the number of texts or
-    pairs, rising and above 0, drawn on a logarithmic axis with a tick at each value. baseline: the
-    score without any of them, drawn as a dashed line.
+    ``table`` has the columns ``mean``, ``low`` and ``high``; its index is the number of texts or
+    pairs, rising and above 0, drawn on a logarithmic axis with a tick at each value. ``baseline``
+    is the score without any of them, drawn as a dashed line.
 
-    Raises ValueError if a column is missing, a value is NaN, a mean lies outside its interval, or
-    the index does not rise from above 0.
+    Raises ``ValueError`` for a missing column, NaN, a mean outside its interval, and an index that
+    does not rise from above 0.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"mean": [0.4, 0.5], "low": [0.3, 0.4], "high": [0.5, 0.6]},
@@ -162,8 +172,6 @@ baseline: 0.350.
             f"The index is {list(table.index)}: sort it, above 0, with no value twice; the score "
             "without any data is the baseline."
         )
-
-    from matplotlib.ticker import NullLocator
 
     figure, axes = new_figure(width=7.5, height=4.2)
     axes.errorbar(
@@ -191,6 +199,8 @@ baseline: 0.350.
             ha="right",
             fontsize=8,
         )
+    from matplotlib.ticker import NullLocator
+
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     names = [f"{size:,.10g}" for size in sizes]
@@ -240,7 +250,7 @@ def _text_box(axes, left, middle, header, text):
 
 
 def _funnel(axes, left, right, middle, start, end, name):
-    """Return a side that is ``start`` high on the left, ``end`` on the right: it narrows or widens."""
+    """Draw a side that is ``start`` high on the left and ``end`` on the right."""
     from matplotlib.patches import Polygon
 
     corners = [
@@ -254,7 +264,7 @@ def _funnel(axes, left, right, middle, start, end, name):
 
 
 def _vector(axes, x, middle):
-    """Return a column of cells, narrow and low, so that the eye meets the bottleneck."""
+    """Draw a column of cells, narrow and low, so that the eye meets the bottleneck."""
     from matplotlib.patches import Rectangle
 
     for i in range(6):

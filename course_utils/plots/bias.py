@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from course_utils.plots.drawing import (
@@ -16,21 +18,25 @@ from course_utils.plots.drawing import (
     wrap,
 )
 
-__all__ = ["template_plot"]
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 _LEVEL = 0.05
 _PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 0.5}
 
 
-def template_plot(table, overall, *, title="One template, and all of them"):
+def template_plot(
+    table: pd.DataFrame, overall: float, *, title: str = "One template, and all of them"
+) -> Figure:
     """Return a plot of the effect size in each template, with the one over all as a line.
 
-    table: a DataFrame with columns ``effect_size`` and ``p_value``, one row a template, as the method
-    ``table()`` of a result of ``seat`` returns; its rows are drawn from top to bottom in the order of
-    their effects. overall: the effect size of the words' mean vectors over all templates. A filled
-    marker stands for a p value below .05, a hollow one for any other.
+    ``table`` has the columns ``effect_size`` and ``p_value``, one row a template, as the method
+    ``table()`` of a result of ``seat`` returns; its rows are drawn from top to bottom in the order
+    of their effects. ``overall`` is the effect size of the words' mean vectors over all templates.
+    A filled marker stands for a p value below .05, a hollow one for any other.
 
-    Raises ValueError if a column is missing, a number is NaN, or there is no row.
+    Raises ``ValueError`` for a missing column, NaN, and a table without rows.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"effect_size": [1.2, -0.3], "p_value": [0.01, 0.7]},

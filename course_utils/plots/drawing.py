@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable, Sequence
 from functools import partial
-from html import escape
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from course_utils.models.files import require
+from course_utils.plots.svg import escape
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.container import Container
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which stays apart for the common kinds of colour blindness. Its yellow
 # comes last because it is the faintest on white.
@@ -26,17 +37,17 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 DPI = 96
 
 
-def describe(figure, text):
+def describe(figure: Figure, text: str) -> Figure:
     """Return the same figure, which from now on shows ``text`` beneath itself in a notebook.
 
     JupyterLab gives the image of a figure no text that a screen reader could find, so the
-    description is displayed as a caption: one HTML paragraph, which every front end can show.
-    It also goes into the output's ``alt`` metadata, which nbconvert turns into an ``alt`` attribute.
+    description is displayed as a caption: one HTML paragraph, which every front end can show. It
+    also goes into the output's ``alt`` metadata, which nbconvert turns into an ``alt`` attribute.
 
-    figure: a ``matplotlib.figure.Figure``. text: what kind of figure it is, its axes, what it shows.
-    The text is kept as ``figure.description``.
+    ``figure`` is any matplotlib figure; ``text`` says what kind of figure it is, its axes, what it
+    shows. The text is kept as ``figure.description``.
 
-    Raises ValueError if the text is empty.
+    Raises ``ValueError`` for an empty text.
 
     >>> from matplotlib.figure import Figure
     >>> describe(Figure(), "A line chart of loss by step.").description
@@ -44,14 +55,19 @@ def describe(figure, text):
     """
     if not text.strip():
         raise ValueError("The description is empty: say the kind of figure, its axes, its point.")
-    figure.description = text
-    figure._ipython_display_ = partial(_display, figure)
+    described: Any = figure  # what follows are attributes of the course's own
+    described.description = text
+    described._ipython_display_ = partial(_display, figure)
     _forget_in_pyplot(figure)
     return figure
 
 
-def new_figure(*, width, height):
-    """Return a figure of this many inches and the one set of axes on it."""
+def new_figure(*, width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of this many inches and the one set of axes on it.
+
+    Raises ``ImportError`` with the line to type where matplotlib is not installed.
+    """
+    require("matplotlib", "course", "A figure")
     # A Figure made without pyplot is owned by nobody else: it is neither drawn a second time at
     # the end of the cell nor kept in memory after the lesson has let go of it.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -96,30 +112,39 @@ def _forget_in_pyplot(figure):
         pyplot.close(figure)
 
 
-def set_title(axes, title):
+def set_title(axes: Axes, title: str) -> None:
     """Write the title as it stands, dollar signs and all."""
     axes.set_title(title, fontsize=11, loc="left", parse_math=False)
 
 
-def add_legend(axes, handles, names, *, outside):
+def add_legend(
+    axes: Axes, handles: Sequence[Artist | Container], names: Sequence[str], *, outside: bool
+) -> None:
     """Name each handle, beside the axes or where there is room on them."""
     # Drawn with stand-in labels first: matplotlib drops a label that starts with an underscore and
     # typesets one with dollar signs, and a learner's group may be called either.
-    place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)} if outside else {"loc": "best"}
     stand_ins = [str(i) for i in range(len(names))]
-    legend = axes.legend(handles, stand_ins, frameon=False, fontsize=8, markerscale=1.3, **place)
+    legend = axes.legend(
+        handles,
+        stand_ins,
+        frameon=False,
+        fontsize=8,
+        markerscale=1.3,
+        loc="upper left" if outside else "best",
+        bbox_to_anchor=(1.01, 1) if outside else None,
+    )
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(wrap(name, width=28, lines=2))
 
 
-def label_points(figure, axes, points, names):
+def label_points(figure: Figure, axes: Axes, points: np.ndarray, names: Sequence[str]) -> None:
     """Write each name beside its point, at the first of several places that is still free."""
     places = [(8, 0, "left"), (0, 9, "center"), (0, -12, "center"), (-8, 0, "right")]
     places += [(8, 12, "left"), (8, -13, "left"), (-8, 12, "right"), (-8, -13, "right")]
     figure.draw_without_rendering()
     pixel = axes.transData.transform(points)
-    taken = [[*(point - 5), *(point + 5)] for point in pixel]
+    taken = [np.concatenate([point - 5, point + 5]) for point in pixel]
     for i, name in enumerate(names):
         label = None
         for right, up, align in places:
@@ -135,28 +160,28 @@ def label_points(figure, axes, points, names):
                 fontsize=8,
                 parse_math=False,
             )
-            corners = label.get_window_extent(figure.canvas.get_renderer()).extents
+            corners = label.get_window_extent().extents
             if not any(_overlap(corners, box) for box in taken[:i] + taken[i + 1 :]):
                 break
-        taken.append(corners)
+        taken.append(np.asarray(corners))
 
 
 def _overlap(a, b):
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def wrap(text, *, width, lines):
+def wrap(text: str, *, width: int, lines: int) -> str:
     """Return the text on at most this many lines of at most this many characters."""
     return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …")) or " "
 
 
-def cut(text, length):
+def cut(text: str, length: int) -> str:
     """Return the text on one line, cut with an ellipsis to ``length`` characters at most."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def count(n, noun):
+def count(n: int, noun: str) -> str:
     """Return the number with its noun, which must take a plain s.
 
     >>> count(1, "line"), count(2, "line")
@@ -165,7 +190,7 @@ def count(n, noun):
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def row_name(name):
+def row_name(name: object) -> str:
     """Return the name of a row as one string, the levels of a MultiIndex joined by commas.
 
     >>> row_name(("medical", 3)), row_name("legal")
@@ -174,8 +199,8 @@ def row_name(name):
     return ", ".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
-def refuse_nan(values, what):
-    """Raise ValueError, naming the place, if a number is NaN or infinite."""
+def refuse_nan(values: np.ndarray, what: str) -> None:
+    """Raise ``ValueError``, naming the place, if a number is NaN or infinite."""
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         place = tuple(int(i) for i in bad[0])
@@ -183,8 +208,8 @@ def refuse_nan(values, what):
         raise ValueError(f"The {what} is not a finite number at {at}: leave it out or repair it.")
 
 
-def need_columns(table, columns, what):
-    """Raise ValueError if a column is missing, holds NaN, or the table has no rows."""
+def need_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
+    """Raise ``ValueError`` if a column is missing, holds NaN, or the table has no rows."""
     for column in columns:
         if column not in table:
             raise ValueError(f"The {what} needs a column {column!r}; there are {list(table)}.")
@@ -196,10 +221,12 @@ def need_columns(table, columns, what):
         raise ValueError(f"The {what} has no rows: give it at least one.")
 
 
-def read_intervals(table, what):
+def read_intervals(
+    table: pd.DataFrame, what: str
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     """Return the row names, means, lows and highs of a table of intervals.
 
-    Raises ValueError as ``need_columns``, or if a mean lies outside its interval.
+    Raises ``ValueError`` as ``need_columns``, or if a mean lies outside its interval.
     """
     need_columns(table, ["mean", "low", "high"], what)
     names = [row_name(name) for name in table.index]

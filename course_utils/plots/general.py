@@ -6,9 +6,11 @@ Colour never carries meaning alone: groups differ in marker as well, lines in da
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_utils.plots.drawing import (
     DASHES,
@@ -28,24 +30,28 @@ from course_utils.plots.drawing import (
     wrap,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
 __all__ = [
-    "describe",
     "interval_plot",
     "line_curve",
     "scatter_map",
     "similarity_heatmap",
     "tradeoff_plot",
-    "umap_projection",
 ]
 
 
-def similarity_heatmap(matrix, labels, *, title="Cosine similarity"):
+def similarity_heatmap(
+    matrix: ArrayLike, labels: Sequence[str], *, title: str = "Cosine similarity"
+) -> Figure:
     """Return a heat map of how alike each text is to each other one, with the values written in.
 
-    matrix: (n, n) similarities, as cosines in [-1, 1]. labels: the n texts, in the same order;
-    long ones are wrapped and cut. Reads well for 3 to 10 texts.
+    ``matrix`` holds (n, n) similarities, as cosines in [-1, 1], ``labels`` the n texts in the same
+    order; long ones are wrapped and cut. Reads well for 3 to 10 texts.
 
-    Raises ValueError if the matrix is not square, holds NaN, or does not fit the labels.
+    Raises ``ValueError`` for a matrix that is not square, holds NaN, or does not fit the labels.
 
     >>> figure = similarity_heatmap([[1, 0.2], [0.2, 1]], ["a cat", "a tax form"])
     >>> print(figure.description)
@@ -72,7 +78,7 @@ Most alike: "a cat" and "a tax form" (0.20). Least alike: "a cat" and "a tax for
     axes.xaxis.tick_top()
     for row, column in np.ndindex(values.shape):
         # From here up, black stands out from cividis more than white does; both by 4.5 or more.
-        light = image.norm(values[row, column]) > 0.465
+        light = np.asarray(image.norm(values[row, column])) > 0.465
         axes.text(
             column,
             row,
@@ -91,57 +97,15 @@ Most alike: "a cat" and "a tax form" (0.20). Least alike: "a cat" and "a tax for
     return describe(figure, f"{said}{_extreme_pairs(values, labels)}")
 
 
-def umap_projection(matrix, *, seed=0, n_neighbors=15):
-    """Return a place on a flat map for every vector, neighbours by cosine kept near each other.
-
-    matrix: (n, d) vectors, no row all zeros. Result: (n, 2) float32. n_neighbors: how many nearest
-    vectors each one holds on to, at most n - 1; few show fine grain, many the broad layout.
-    The same seed gives the same map on the same machine, not on another one, so describe a
-    statistic of the vectors in words, never a place on the map.
-
-    Raises ValueError for fewer than 5 vectors, NaN, or a row of zeros (it has no direction).
-
-    Source: McInnes, Healy and Melville 2018, "UMAP", arXiv 1802.03426.
-
-    >>> umap_projection([[1.0, 0.0]])
-    Traceback (most recent call last):
-    ...
-    ValueError: A map needs at least 5 vectors, not 1.
-    """
-    vectors = np.asarray(matrix, dtype=np.float32)
-    if vectors.ndim != 2:
-        raise ValueError(f"UMAP takes one vector a row, shape (n, d), not {vectors.shape}.")
-    if len(vectors) < 5:
-        raise ValueError(f"A map needs at least 5 vectors, not {len(vectors)}.")
-    refuse_nan(vectors, "matrix")
-    zero = np.flatnonzero(~vectors.any(axis=1))
-    if len(zero):
-        raise ValueError(f"Row {zero[0]} is all zeros and has no direction: leave it out.")
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        for message in (".*n_jobs value.*", "(?i).*numba.*", "(?i).*spectral.*"):
-            warnings.filterwarnings("ignore", message=message)
-        import umap
-
-        reducer = umap.UMAP(
-            n_components=2,
-            n_neighbors=min(n_neighbors, len(vectors) - 1),
-            metric="cosine",
-            random_state=seed,
-            # The usual spectral start needs more points than this to have a solution.
-            init="spectral" if len(vectors) > 15 else "random",
-        )
-        return np.asarray(reducer.fit_transform(vectors), dtype=np.float32)
-
-
-def scatter_map(points, groups, *, title="Map of the texts"):
+def scatter_map(
+    points: ArrayLike, groups: Sequence[str], *, title: str = "Map of the texts"
+) -> Figure:
     """Return a map of points, each group with a colour and a marker of its own.
 
-    points: (n, 2). groups: n names; they appear in the legend in the order they first occur, with
-    their counts. 56 groups can be told apart.
+    ``points`` are (n, 2), ``groups`` n names, which appear in the legend in the order they first
+    occur, with their counts. 56 groups can be told apart.
 
-    Raises ValueError if points are not (n, 2), hold NaN, or do not fit the groups.
+    Raises ``ValueError`` for points that are not (n, 2), hold NaN, or do not fit the groups.
 
     >>> figure = scatter_map([[0, 0], [1, 1], [2, 0]], ["numpy", "numpy", "pandas"])
     >>> print(figure.description)
@@ -162,7 +126,8 @@ numpy (2), pandas (1). The axes are directions of the projection and have no uni
     size = float(np.clip(24000 / max(len(places), 1), 14, 60))
     handles = [
         axes.scatter(
-            *places[of_point == i].T,
+            places[of_point == i, 0],
+            places[of_point == i, 1],
             s=size,
             color=PALETTE[i % len(PALETTE)],
             marker=MARKERS[i % len(MARKERS)],
@@ -187,15 +152,21 @@ numpy (2), pandas (1). The axes are directions of the projection and have no uni
     )
 
 
-def interval_plot(table, *, title="Means with 95 % intervals", xlabel="mean", zero=False):
+def interval_plot(
+    table: pd.DataFrame,
+    *,
+    title: str = "Means with 95 % intervals",
+    xlabel: str = "mean",
+    zero: bool = False,
+) -> Figure:
     """Return a plot of means, each with the interval it lies in and its value in print.
 
-    table: a DataFrame with columns ``mean``, ``low`` and ``high``; its index names the rows, drawn from
-    top to bottom. zero: the means are changes of scores where higher is better. A line then stands
-    at zero, and each row says at the right whether its interval lies above it ("better"), below it
-    ("worse") or holds it ("undecided", hollow marker).
+    ``table`` has the columns ``mean``, ``low`` and ``high``; its index names the rows, drawn from
+    top to bottom. ``zero`` says that the means are changes of scores where higher is better: a line
+    then stands at zero, and each row says at the right whether its interval lies above it
+    ("better"), below it ("worse") or holds it ("undecided", hollow marker).
 
-    Raises ValueError if a column is missing, a value is NaN, or a mean lies outside its interval.
+    Raises ``ValueError`` for a missing column, NaN, and a mean outside its interval.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"mean": [0.42], "low": [0.38], "high": [0.46]}, index=["MiniLM"])
@@ -265,15 +236,17 @@ at zero. MiniLM +0.420 (+0.380 to +0.460), better.
     )
 
 
-def tradeoff_plot(table, *, cost, quality, title="Quality against cost"):
+def tradeoff_plot(
+    table: pd.DataFrame, *, cost: str, quality: str, title: str = "Quality against cost"
+) -> Figure:
     """Return a plot of what each configuration gives against what it costs, names at the points.
 
-    table: a DataFrame with one row a configuration, named by its index (or by a column ``name``).
-    cost: the column drawn across on a logarithmic axis (bytes, milliseconds); quality: the column
-    drawn upwards (recall, MRR). A configuration that none beats at the same or a lower cost has a
-    filled marker and stands on the line; the others are hollow.
+    ``table`` has one row a configuration, named by its index (or by a column ``name``). ``cost`` is
+    the column drawn across on a logarithmic axis (bytes, milliseconds), ``quality`` the one drawn
+    upwards (recall, MRR). A configuration that none beats at the same or a lower cost has a filled
+    marker and stands on the line; the others are hollow.
 
-    Raises ValueError if a column is missing, a value is NaN, or a cost is not above zero.
+    Raises ``ValueError`` for a missing column, NaN, and a cost that is not above zero.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"bytes": [1536, 48], "recall": [0.9, 0.7]}, index=["full", "binary"])
@@ -282,8 +255,6 @@ def tradeoff_plot(table, *, cost, quality, title="Quality against cost"):
 for 2 configurations. full: recall 0.900 at 1536 bytes. binary: recall 0.700 at 48 bytes. \
 Not beaten at the same or a lower cost: binary, full.
     """
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
     need_columns(table, [cost, quality], "trade-off plot")
     names = [row_name(name) for name in table.get("name", table.index)]
     costs, gains = (table[column].to_numpy(dtype=float) for column in (cost, quality))
@@ -305,6 +276,8 @@ Not beaten at the same or a lower cost: binary, full.
             facecolors=PALETTE[0] if i in best else "white",
             edgecolors=PALETTE[0],
         )
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -328,43 +301,51 @@ Not beaten at the same or a lower cost: binary, full.
     )
 
 
-def line_curve(x, series, *, xlabel, ylabel, title, log_x=False):
+def line_curve(
+    x: ArrayLike,
+    series: Mapping[str, ArrayLike],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    log_x: bool = False,
+) -> Figure:
     """Return a line chart, each line with a colour, a dash and a marker of its own.
 
-    x: n numbers shared by all lines. series: {name: n numbers}. log_x draws x on a base-2
-    logarithmic axis, with a tick at each value.
+    ``x`` are n numbers shared by all lines, ``series`` maps each line's name to its n numbers.
+    ``log_x`` draws x on a base-2 logarithmic axis, with a tick at each value.
 
-    Raises ValueError if there is no line, or one is not as long as x, or holds NaN.
+    Raises ``ValueError`` for no line, and for one that is not as long as x or holds NaN.
 
     >>> figure = line_curve([1, 2], {"dev": [0.1, 0.3]}, xlabel="epoch", ylabel="MRR", title="Run")
     >>> print(figure.description)
     Line chart, Run: MRR upwards against epoch across, from 1 to 2, 1 line. \
 dev goes from 0.100 to 0.300, highest 0.300 at epoch 2.
     """
-    x = np.asarray(x, dtype=float)
+    across = np.asarray(x, dtype=float)
     lines = {str(name): np.asarray(values, dtype=float) for name, values in series.items()}
-    if not lines or not len(x):
+    if not lines or not len(across):
         raise ValueError("There is nothing to draw: give at least one line of at least one point.")
     for name, values in lines.items():
-        if values.shape != x.shape:
-            raise ValueError(f"Line {name!r} has shape {values.shape} and x has {x.shape}.")
+        if values.shape != across.shape:
+            raise ValueError(f"Line {name!r} has shape {values.shape} and x has {across.shape}.")
         refuse_nan(values, f"line {name!r}")
 
     figure, axes = new_figure(width=7.5, height=4.2)
     handles = [
         axes.plot(
-            x,
+            across,
             values,
             color=PALETTE[i % len(PALETTE)],
             linestyle=DASHES[i % len(DASHES)],
-            marker=MARKERS[i % len(MARKERS)] if len(x) <= 40 else None,
+            marker=MARKERS[i % len(MARKERS)] if len(across) <= 40 else None,
             markersize=5,
         )[0]
         for i, values in enumerate(lines.values())
     ]
     if log_x:
         axes.set_xscale("log", base=2)
-        axes.set_xticks(x, [f"{value:g}" for value in x])
+        axes.set_xticks(across, [f"{value:g}" for value in across])
     axes.set_xlabel(xlabel, parse_math=False)
     axes.set_ylabel(ylabel, parse_math=False)
     axes.grid(alpha=0.3)
@@ -373,13 +354,13 @@ dev goes from 0.100 to 0.300, highest 0.300 at epoch 2.
 
     told = [
         f"{name} goes from {values[0]:.3f} to {values[-1]:.3f}, highest {values.max():.3f} "
-        f"at {xlabel} {x[values.argmax()]:g}."
+        f"at {xlabel} {across[values.argmax()]:g}."
         for name, values in lines.items()
     ]
     return describe(
         figure,
-        f"Line chart, {title}: {ylabel} upwards against {xlabel} across, from {x[0]:g} to "
-        f"{x[-1]:g}, {count(len(lines), 'line')}. {' '.join(told)}",
+        f"Line chart, {title}: {ylabel} upwards against {xlabel} across, from {across[0]:g} "
+        f"to {across[-1]:g}, {count(len(lines), 'line')}. {' '.join(told)}",
     )
 
 
@@ -391,7 +372,7 @@ def _verdict(low, high):
 
 
 def _unbeaten(costs, gains):
-    """Return the rows, cheapest first, that give more than everything that costs no more than they do."""
+    """Return the rows, cheapest first, that give more than all that cost no more."""
     best, rows = -np.inf, []
     for row in np.lexsort((-gains, costs)):
         if gains[row] > best:

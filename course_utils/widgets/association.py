@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from course_utils.bias.associations import association, effect_size_interval, weat
 from course_utils.bias.directions import unit_rows
 from course_utils.bias.stimuli_files import check_text, same
-from course_utils.widgets.common import bar, escape, labelled, paragraph, region
+from course_utils.widgets.common import bar, controls, escape, labelled, paragraph, region
+
+if TYPE_CHECKING:
+    from ipywidgets import VBox
+
+    from course_utils.data.tasks import AssociationTest
 
 _WIDE = {"description_width": "initial"}
 _SETS = {
@@ -29,20 +36,22 @@ _NAME = '<th scope="row" style="text-align:start;font-weight:normal;padding-righ
 _CELL = '<td style="text-align:end;padding:.15em .8em">{}</td>'
 
 
-def association_box(vectors_of, test=None):
-    """Return a box to build an association test in: ``.X``, ``.Y``, ``.A``, ``.B``, ``.run``, ``.shown``.
+def association_box(
+    vectors_of: Callable[[list[str]], Any], test: AssociationTest | None = None
+) -> VBox:
+    """Return a box to build an association test in: ``.X`` to ``.B``, ``.run``, ``.shown``.
 
-    vectors_of: a function from a list of n texts to their vectors, (n, d); it is called once each
-    time the button ``.run`` is pressed. test: an ``AssociationTest`` whose words stand in the four text
-    areas at first. Words are separated by commas or line ends; blank ones do not count.
+    ``vectors_of`` is a function from a list of n texts to their vectors, (n, d); it is called once
+    each time the button ``.run`` is pressed. The words of ``test`` stand in the four text areas at
+    first. Words are separated by commas or line ends; blank ones do not count.
 
-    ``.result`` is the ``WeatResult`` last shown and ``.interval`` that of its effect size, both None
-    before the first press and where the last test was refused; the reason is then shown.
+    ``.result`` is the ``WeatResult`` last shown and ``.interval`` that of its effect size, both
+    None before the first press and where the last test was refused; the reason is then shown.
 
-    Raises ValueError if a word of the test holds a comma or a line end, which would split it.
+    Raises ``ValueError`` for a word of the test that holds a comma or a line end, which would split
+    it.
     """
-    import ipywidgets
-
+    ipywidgets = controls()
     areas = {
         side: ipywidgets.Textarea(
             value="" if test is None else _joined(test, side),
@@ -204,7 +213,7 @@ def _bars_html(sets, scores):
     return f"{caption}<table><tr>{_HEAD.format('start', 'Word')}{heads}</tr>{rows}</table>"
 
 
-def signed(value, decimals):
+def signed(value: float, decimals: int) -> str:
     """Return the number with its sign and so many decimals, and 0 without one.
 
     >>> signed(0.5, 2), signed(-0.004, 2)

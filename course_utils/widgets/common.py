@@ -7,28 +7,42 @@ HTML pass through ``escape``; nothing else may put a learner's or a library's te
 from __future__ import annotations
 
 import re
-from html import escape as escape_html
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-# Marks that turn the direction of the text after them, and control characters other than tab and
-# line ends: shown by number, since a page obeys them wherever they stand, escaped or not.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)
+from course_utils.models.files import require
+from course_utils.plots.svg import escape
+
+if TYPE_CHECKING:
+    from ipywidgets import VBox
+
+__all__ = [
+    "bar",
+    "contrast",
+    "controls",
+    "duration",
+    "escape",
+    "highlight",
+    "labelled",
+    "paragraph",
+    "redraw_on_change",
+    "region",
+    "shade",
+]
+
 BLUE = "#0072B2"
 _LIGHT, _DARK = (0xF2, 0xF6, 0xFC), (0x08, 0x30, 0x6B)
 
 
-def escape(text):
-    """Return text that a page shows as it stands: no tag, no entity, no hidden direction mark.
+def controls() -> Any:
+    """Return the module ``ipywidgets``.
 
-    >>> escape('<b title="x">\\u202eabc')
-    '&lt;b title=&quot;x&quot;&gt;[U+202E]abc'
+    Raises ``ImportError`` with the line to type where it is not installed.
     """
-    visible = _INVISIBLE.sub(lambda mark: f"[U+{ord(mark.group()):04X}]", str(text))
-    return escape_html(visible, quote=True)
+    return require("ipywidgets", "course", "A widget")
 
 
-def highlight(text, query):
+def highlight(text: str, query: str) -> str:
     """Return the text escaped, with every word of the query that has three letters or more marked.
 
     >>> highlight("Sort <rows> of a table", "sort of rows").count("<mark")
@@ -46,14 +60,13 @@ def highlight(text, query):
     )
 
 
-def labelled(title, look_for, **parts):
+def labelled(title: str, look_for: str, **parts: Any) -> VBox:
     """Return a box with a heading, a sentence on what to look for, and the parts below each other.
 
-    parts: the widgets by name, in the order they stand; each is an attribute of the box, so that
-    code can move a control (``box.k.value = 3``) and read a result (``box.results.value``).
+    ``parts`` are the widgets by name, in the order they stand; each is an attribute of the box, so
+    that code can move a control (``box.k.value = 3``) and read a result (``box.results.value``).
     """
-    import ipywidgets
-
+    ipywidgets = controls()
     heading = ipywidgets.HTML(
         f'<div style="line-height:1.4"><strong>{escape(title)}</strong><br>{escape(look_for)}</div>'
     )
@@ -63,14 +76,14 @@ def labelled(title, look_for, **parts):
     return box
 
 
-def redraw_on_change(redraw, *controls):
+def redraw_on_change(redraw: Callable[[], None], *parts: Any) -> None:
     """Call ``redraw`` once now and again whenever a control changes; its errors are not caught."""
-    for control in controls:
+    for control in parts:
         control.observe(lambda change: redraw(), names="value")
     redraw()
 
 
-def region(name, html):
+def region(name: str, html: str) -> str:
     """Return the HTML as a part of the page that a screen reader can name and hears change."""
     return (
         f'<div role="region" aria-live="polite" aria-label="{escape(name)}" '
@@ -78,7 +91,7 @@ def region(name, html):
     )
 
 
-def paragraph(text):
+def paragraph(text: object) -> str:
     """Return one paragraph that holds the text, escaped.
 
     >>> paragraph("a < b")
@@ -87,7 +100,7 @@ def paragraph(text):
     return f'<p style="margin:.3em 0">{escape(text)}</p>'
 
 
-def bar(share, *, width=90):
+def bar(share: float, *, width: int = 90) -> str:
     """Return a bar filled to this share of its width; decoration only, so print the number too."""
     filled = round(width * min(max(float(share), 0.0), 1.0))
     return (
@@ -97,7 +110,7 @@ def bar(share, *, width=90):
     )
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Return a time in the unit that suits it: seconds, minutes or hours.
 
     >>> duration(8.2), duration(600), duration(36_000)
@@ -108,7 +121,7 @@ def duration(seconds):
     return f"{seconds / 60:,.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
-def shade(share):
+def shade(share: float) -> tuple[str, str]:
     """Return a background from light (0) to dark blue (1) and the text colour that reads on it.
 
     >>> shade(0.0), shade(1.0)
@@ -121,10 +134,13 @@ def shade(share):
     return background, text
 
 
-def contrast(one, other):
+def contrast(one: str, other: str) -> float:
     """Return how far apart two colours are in lightness, from 1 (same) to 21 (black and white).
 
-    Text of normal size should have at least 4.5. Source: WCAG 2.2, "contrast ratio".
+    ``one`` and ``other`` are written like ``#0072b2``. Text of normal size should have at least
+    4.5.
+
+    Source: WCAG 2.2, *contrast ratio*.
 
     >>> contrast("#000000", "#ffffff")
     21.0

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, inf, isfinite
+from typing import TYPE_CHECKING
 
-from course_utils.widgets.common import duration, labelled, paragraph, redraw_on_change, region
+from course_utils.widgets.common import (
+    controls,
+    duration,
+    labelled,
+    paragraph,
+    redraw_on_change,
+    region,
+)
+
+if TYPE_CHECKING:
+    from ipywidgets import VBox
 
 HOURS_A_MONTH = 730
 SECONDS_A_MONTH = HOURS_A_MONTH * 3600
@@ -25,9 +36,9 @@ class Bill:
 class CostComparison:
     """Both bills, and where they meet.
 
-    machines: how many machines the month's queries need. break_even_queries: queries a month at
-    which one machine of one's own and the API cost the same; infinite if one machine cannot answer
-    that many.
+    ``machines`` is how many machines the month's queries need, ``break_even_queries`` how many
+    queries a month cost the same on one machine of one's own and by API; infinite if one machine
+    cannot answer that many.
     """
 
     local: Bill
@@ -36,7 +47,7 @@ class CostComparison:
     break_even_queries: float
 
 
-def rented_machine(price_per_hour):
+def rented_machine(price_per_hour: float) -> float:
     """Return what a rented machine that is always on costs a month (730 hours).
 
     >>> rented_machine(0.5)
@@ -45,10 +56,10 @@ def rented_machine(price_per_hour):
     return price_per_hour * HOURS_A_MONTH
 
 
-def owned_machine(price, *, years, watts, price_per_kwh):
+def owned_machine(price: float, *, years: float, watts: float, price_per_kwh: float) -> float:
     """Return what a bought machine that is always on costs a month: part of its price, and power.
 
-    Raises ValueError if it is to last no time at all.
+    Raises ``ValueError`` if it is to last no time at all.
 
     >>> round(owned_machine(1200, years=4, watts=100, price_per_kwh=0.30), 2)
     46.9
@@ -60,26 +71,27 @@ def owned_machine(price, *, years, watts, price_per_kwh):
 
 def local_vs_api(
     *,
-    texts,
-    tokens_per_text,
-    queries_per_month,
-    tokens_per_query,
-    price_per_million_tokens,
-    api_latency_ms,
-    local_texts_per_second,
-    local_latency_ms,
-    machine_per_month,
-    texts_per_request=100,
-):
+    texts: float,
+    tokens_per_text: float,
+    queries_per_month: float,
+    tokens_per_query: float,
+    price_per_million_tokens: float,
+    api_latency_ms: float,
+    local_texts_per_second: float,
+    local_latency_ms: float,
+    machine_per_month: float,
+    texts_per_request: float = 100,
+) -> CostComparison:
     """Return what a first indexing and a month of queries cost and take, locally and by API.
 
-    Times: latencies in milliseconds a query, ``local_texts_per_second`` when encoding in batches. The
-    API is taken to receive ``texts_per_request`` texts at a time, one request after another, and to
-    answer each within its latency. A machine answers one query at a time; where the month's queries
-    are more than it can answer, further machines are counted. The first indexing is charged at the
-    machine's price for the time it takes.
+    Times: latencies in milliseconds a query, ``local_texts_per_second`` when encoding in batches.
+    The API is taken to receive ``texts_per_request`` texts at a time, one request after another,
+    and to answer each within its latency. A machine answers one query at a time; where the month's
+    queries are more than it can answer, further machines are counted. The first indexing is charged
+    at the machine's price for the time it takes.
 
-    Raises ValueError if an amount is negative, or a rate or latency that divides is not above 0.
+    Raises ``ValueError`` for a negative amount, and a rate or latency that divides and is not above
+    0.
 
     >>> costs = local_vs_api(
     ...     texts=100_000, tokens_per_text=200, queries_per_month=1_000_000, tokens_per_query=12,
@@ -121,16 +133,19 @@ def local_vs_api(
     return CostComparison(local, api, machines, meet if meet <= capacity else inf)
 
 
-def cost_calculator(*, local_texts_per_second=200.0, local_latency_ms=15.0):
+def cost_calculator(
+    *, local_texts_per_second: float = 200.0, local_latency_ms: float = 15.0
+) -> VBox:
     """Return a box that compares one's own machine with an API: its inputs and ``.results``.
 
-    local_texts_per_second, local_latency_ms: what the lesson measured on this machine. Every other
-    number starts at a round assumption for the learner to replace. Inputs: ``.texts``,
-    ``.tokens_per_text``, ``.queries_per_month``, ``.tokens_per_query``, ``.price_per_million_tokens``,
-    ``.api_latency_ms``, ``.local_texts_per_second``, ``.local_latency_ms``, ``.machine`` ("rented" or
-    "owned"), ``.price_per_hour``, ``.price``, ``.years``, ``.watts``, ``.price_per_kwh``.
+    ``local_texts_per_second`` and ``local_latency_ms`` are what the lesson measured on this
+    machine; every other number starts at a round assumption for the learner to replace. Inputs:
+    ``.texts``, ``.tokens_per_text``, ``.queries_per_month``, ``.tokens_per_query``,
+    ``.price_per_million_tokens``, ``.api_latency_ms``, ``.local_texts_per_second``,
+    ``.local_latency_ms``, ``.machine`` ("rented" or "owned"), ``.price_per_hour``, ``.price``,
+    ``.years``, ``.watts``, ``.price_per_kwh``.
     """
-    import ipywidgets
+    ipywidgets = controls()
 
     def number(description, value, *, least=0.0):
         return ipywidgets.BoundedFloatText(
@@ -181,12 +196,12 @@ def cost_calculator(*, local_texts_per_second=200.0, local_latency_ms=15.0):
         compared = local_vs_api(**values, machine_per_month=monthly)
         results.value = region("Costs and times", _cost_table(compared))
 
-    controls = {**amounts, "machine": machine, **rent, **own}
+    inputs = {**amounts, "machine": machine, **rent, **own}
     box = labelled(
         "Your own machine or an API?",
         "Every price is an assumption to overwrite, in your own currency. Look for the number of "
         "queries at which the two cost the same, and whether you are near it.",
-        **controls,
+        **inputs,
         results=results,
     )
     columns = [
@@ -194,7 +209,7 @@ def cost_calculator(*, local_texts_per_second=200.0, local_latency_ms=15.0):
         ipywidgets.VBox([machine, *rent.values(), *own.values()]),
     ]
     box.children = (box.children[0], ipywidgets.HBox(columns), results)
-    redraw_on_change(redraw, *controls.values())
+    redraw_on_change(redraw, *inputs.values())
     return box
 
 

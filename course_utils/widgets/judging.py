@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from course_utils.metrics.judging import Judgement, append_judgement, read_judgements
-from course_utils.widgets.common import escape, labelled, paragraph, region
+from course_utils.widgets.common import controls, escape, labelled, paragraph, region
+
+if TYPE_CHECKING:
+    from ipywidgets import VBox
 
 
-def judging_box(items, path, *, judge, seed=0):
+def judging_box(
+    items: Iterable[tuple[str, Sequence[str], Sequence[str]]],
+    path: str | Path,
+    *,
+    judge: str,
+    seed: int = 0,
+) -> VBox:
     """Return a box that asks which of two lists of results is better: buttons and ``.judgements``.
 
-    items: a list of (query, results of system a, results of system b), the results being lists of
-    texts, best first; shown in this order. path: a JSON Lines file, one for each judge, to which
-    every judgement is added before the next item appears (``append_judgement``). judge: the name
-    that stands in the file. seed: which side each system stands on is drawn for every item anew,
-    from the seed, the judge and the item; nothing on the page says which it is.
+    ``items`` are triples (query, results of system a, results of system b), the results being lists
+    of texts, best first; shown in this order. ``path`` is a JSON Lines file, one for each judge, to
+    which every judgement is added before the next item appears (``append_judgement``); ``judge`` is
+    the name that stands in it. Which side each system stands on is drawn for every item anew, from
+    the ``seed``, the judge and the item; nothing on the page says which it is.
 
     A box made again with the same path and judge goes on after the last judgement, also if items
     were added or their order changed: an item is known by its query and results. ``.judgements`` is
@@ -28,20 +39,19 @@ def judging_box(items, path, *, judge, seed=0):
     Keys: Tab moves from button to button, Space or Enter presses one, and the focus stays on it.
     There are no single-key shortcuts: the controls that every notebook has offer none.
 
-    Raises ValueError if there are no items, an item is not a query with two lists of texts, two
-    items are the same, or the file holds a line that is no judgement. An error on writing is
+    Raises ``ValueError`` for no items, an item that is not a query with two lists of texts, two
+    items that are the same, and a line of the file that is no judgement. An error on writing is
     shown below the buttons, and the item stays until it is saved.
     """
-    import ipywidgets
-
-    items = _identified(items)
+    ipywidgets = controls()
+    asked = _identified(items)
     if not isinstance(judge, str) or not judge.strip():
         raise ValueError(f"judge is {judge!r}. Give the name of the person who judges.")
     path = Path(path)
     made = read_judgements(path) if path.exists() else []
-    judged = {each.item: each for each in made if each.judge == judge and each.item in items}
-    waiting = [key for key in items if key not in judged]
-    sides = {key: _sides(seed, judge, key) for key in items}
+    judged = {each.item: each for each in made if each.judge == judge and each.item in asked}
+    waiting = [key for key in asked if key not in judged]
+    sides = {key: _sides(seed, judge, key) for key in asked}
 
     pair, progress = ipywidgets.HTML(), ipywidgets.HTML()
     buttons = {
@@ -64,9 +74,9 @@ def judging_box(items, path, *, judge, seed=0):
     box.judgements = list(judged.values())
 
     def redraw():
-        done = f"{len(items) - len(waiting)} of {len(items)} judged."
+        done = f"{len(asked) - len(waiting)} of {len(asked)} judged."
         if waiting:
-            query, *lists = items[waiting[0]]
+            query, *lists = asked[waiting[0]]
             shown = _pair_html(query, *(lists["ab".index(side)] for side in sides[waiting[0]]))
         else:
             shown = paragraph("Every item is judged. Thank you.")
@@ -81,7 +91,7 @@ def judging_box(items, path, *, judge, seed=0):
         key = waiting[0]
         left = sides[key][0]
         by_side = {"left": left, "right": sides[key][1]}
-        judgement = Judgement(key, items[key][0], judge, left, by_side.get(choice, choice))
+        judgement = Judgement(key, asked[key][0], judge, left, by_side.get(choice, choice))
         try:
             append_judgement(path, judgement)
         except OSError as error:
@@ -124,7 +134,7 @@ def _identified(items):
 
 
 def _sides(seed, judge, key):
-    """Return the systems on the left and on the right, "ab" or "ba", as a toss that can be redone."""
+    """Return the systems on the left and the right, "ab" or "ba", as a toss that can be redone."""
     toss = hashlib.sha256(json.dumps([int(seed), judge, key]).encode()).digest()[0]
     return "ab" if toss % 2 else "ba"
 

@@ -6,11 +6,17 @@ code and a test reads what they show.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_utils.plots.drawing import cut
+from course_utils.plots.svg import line_chart
 from course_utils.widgets.common import (
     bar,
+    controls,
     escape,
     highlight,
     labelled,
@@ -21,6 +27,12 @@ from course_utils.widgets.common import (
 )
 from course_utils.widgets.costs import cost_calculator, local_vs_api
 from course_utils.widgets.maps import map_explorer
+
+if TYPE_CHECKING:
+    from ipywidgets import VBox
+
+    from course_utils.encoding.embedders import AnyEmbedder
+    from course_utils.retrieval import Index
 
 __all__ = [
     "cost_calculator",
@@ -36,16 +48,15 @@ _LADDER = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 _WIDE = {"description_width": "initial"}
 
 
-def search_box(model, index, *, k=5):
+def search_box(model: AnyEmbedder, index: Index, *, k: int = 5) -> VBox:
     """Return a box that searches while one types: ``.query``, ``.k``, ``.results``.
 
-    model: what ``course_utils.retrieval.index.search`` takes; index: made with the same model by
-    ``build_index``. k: how many results at first. An error of the search is not caught here.
+    ``model`` is any embedder, ``index`` made with it by ``build_index``; ``k`` is how many results
+    are shown at first. An error of the search is not caught here.
     """
-    import ipywidgets
+    from course_utils.retrieval import search
 
-    from course_utils.retrieval.index import search
-
+    ipywidgets = controls()
     query = ipywidgets.Text(description="Search for", continuous_update=True, style=_WIDE)
     count = ipywidgets.IntSlider(description="Results", value=k, min=1, max=max(10, k), style=_WIDE)
     results = ipywidgets.HTML()
@@ -71,15 +82,17 @@ def search_box(model, index, *, k=5):
     return box
 
 
-def similarity_playground(encode_function, sentences):
+def similarity_playground(
+    encode_function: Callable[[list[str]], Any], sentences: Iterable[str]
+) -> VBox:
     """Return a box that compares typed sentences, one a line: ``.sentences``, ``.table``.
 
-    encode_function: takes a list of strings and returns (n, d) vectors; it is asked only for
-    sentences it has not just seen. sentences: what stands in the box at first. Up to 12 sentences
-    are compared. A ValueError, which is what unsuitable text raises, is shown in the place of the
-    table; any other error is not caught.
+    ``encode_function`` takes a list of strings and returns (n, d) vectors; it is asked only for
+    sentences it has not just seen. ``sentences`` stand in the box at first. Up to 12 are compared.
+    A ``ValueError``, which is what unsuitable text raises, is shown in the place of the table; any
+    other error is not caught.
     """
-    import ipywidgets
+    ipywidgets = controls()
 
     area = ipywidgets.Textarea(
         value="\n".join(sentences),
@@ -90,7 +103,7 @@ def similarity_playground(encode_function, sentences):
         layout={"width": "95%"},
     )
     table = ipywidgets.HTML()
-    known = {}
+    known: dict[str, Any] = {}
 
     def redraw():
         lines = [line.strip() for line in area.value.splitlines() if line.strip()]
@@ -114,17 +127,19 @@ def similarity_playground(encode_function, sentences):
     return box
 
 
-def truncation_slider(matrix, query_matrix, relevant_rows):
-    """Return a box that keeps only the first dimensions of the vectors: ``.dimensions``, ``.results``.
+def truncation_slider(
+    matrix: ArrayLike, query_matrix: ArrayLike, relevant_rows: Sequence[Iterable[int]]
+) -> VBox:
+    """Return a box that keeps the first dimensions of vectors: ``.dimensions``, ``.results``.
 
-    matrix: (n, d) unit vectors of the documents; query_matrix: (q, d) of the queries;
-    relevant_rows: for each query the rows of ``matrix`` that answer it, at least one. Every step of
-    the slider is searched once, when the box is made (about 0.1 s a step for 1,000 queries on
-    5,000 documents); moving it only draws.
+    ``matrix`` are (n, d) unit vectors of the documents, ``query_matrix`` (q, d) those of the
+    queries, ``relevant_rows`` for each query the rows of ``matrix`` that answer it, at least one.
+    Every step of the slider is searched once, when the box is made (about 0.1 s a step for 1,000
+    queries on 5,000 documents); moving it only draws.
 
-    Raises ValueError if the shapes differ or a query has no relevant row.
+    Raises ``ValueError`` for shapes that differ and for a query without a relevant row.
     """
-    import ipywidgets
+    ipywidgets = controls()
 
     full = np.shape(matrix)[-1]
     steps = [step for step in _LADDER if step < full] + [full]
@@ -209,9 +224,8 @@ def _similarity_table(sentences, cosines):
 
 
 def _recalls(matrix, query_matrix, relevant_rows, steps):
-    """Recall@10 against the full vectors' ranking and against relevance, a pair for each step."""
-    from course_utils.retrieval.compression import truncate
-    from course_utils.retrieval.index import Index, recall_against_exact
+    """Return recall@10 against the full vectors' ranking and against relevance, for each step."""
+    from course_utils.retrieval import Index, recall_against_exact, truncate
 
     relevant = [[int(row) for row in rows] for rows in relevant_rows]
     if len(relevant) != len(query_matrix):
@@ -261,41 +275,17 @@ def _truncation_html(steps, recalls, at):
 
 def _recall_curve(steps, recalls, at):
     """Return a small line chart of both recalls over the steps, the chosen one marked."""
-    wide, high, left, top = 360, 120, 34, 8
-    across = [left + wide * i / max(len(steps) - 1, 1) for i in range(len(steps))]
-
-    def line(which, dash):
-        points = " ".join(
-            f"{x:.1f},{top + high * (1 - pair[which]):.1f}"
-            for x, pair in zip(across, recalls, strict=True)
-        )
-        return (
-            f'<polyline points="{points}" fill="none" stroke="currentColor" '
-            f'stroke-dasharray="{dash}"/>'
-        )
-
-    ticks = "".join(
-        f'<text x="{x:.1f}" y="{top + high + 14}" text-anchor="middle">{step}</text>'
-        for x, step in zip(across, steps, strict=True)
+    same, relevant = zip(*recalls, strict=True)
+    chart = line_chart(
+        range(len(steps)),
+        {"against the ranking by all dimensions": same, "against relevance": relevant},
+        xlabel="dimensions",
+        ylabel="recall at 10",
+        x_ticks={place: str(step) for place, step in enumerate(steps)},
+        y_ticks={0: "0", 0.5: "0.5", 1: "1"},
+        at=at,
+        number=".2f",
     )
-    scale = "".join(
-        f'<text x="{left - 6}" y="{top + high * (1 - value) + 3:.1f}" text-anchor="end">'
-        f"{value}</text>"
-        for value in (0, 0.5, 1)
-    )
-    chosen = "".join(
-        f'<circle cx="{across[at]:.1f}" cy="{top + high * (1 - value):.1f}" r="4"/>'
-        for value in recalls[at]
-    )
-    said = (
-        f"Line chart: recall at 10 upwards against dimensions across, from {steps[0]} to "
-        f"{steps[-1]}. Solid, against the full ranking: {recalls[0][0]:.2f} to "
-        f"{recalls[-1][0]:.2f}. "
-        f"Dashed, against relevance: {recalls[0][1]:.2f} to {recalls[-1][1]:.2f}."
-    )
-    return (
-        f'<svg role="img" aria-label="{escape(said)}" width="{wide + 60}" height="{high + 30}" '
-        f'font-size="10" fill="currentColor">{ticks}{scale}{line(0, "none")}{line(1, "4 3")}'
-        f"{chosen}</svg>"
-        + paragraph("Solid: against the ranking by all dimensions. Dashed: against relevance.")
+    return chart + paragraph(
+        "a, solid: against the ranking by all dimensions. b, dashed: against relevance."
     )

@@ -6,14 +6,18 @@ code and a test reads what they show.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from course_utils.adaptation.noise import KINDS, _words, add_noise
 from course_utils.plots.drawing import cut
+from course_utils.plots.svg import line_chart
 from course_utils.widgets.common import (
     bar,
+    controls,
     escape,
     highlight,
     labelled,
@@ -21,10 +25,18 @@ from course_utils.widgets.common import (
     redraw_on_change,
     region,
 )
-from course_utils.widgets.training import training_calculator, training_time
+from course_utils.widgets.training import live_curves, training_calculator, training_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from ipywidgets import VBox
+
+    from course_utils.encoding.embedders import AnyEmbedder
+    from course_utils.retrieval import Index
 
 __all__ = [
     "compare_search",
+    "live_curves",
     "noise_slider",
     "share_slider",
     "training_calculator",
@@ -37,17 +49,17 @@ _REMOVED = '<del style="opacity:.6;text-decoration:line-through">{}</del>'
 _CHANGED = '<mark style="background:#F0E442;color:#000;text-decoration:underline">{}</mark>'
 
 
-def noise_slider(sentences, *, rate=0.6, seed=0):
-    """Return a box that damages sentences as training does: ``.rate``, ``.kind``, ``.epoch``, ``.damaged``.
+def noise_slider(sentences: Sequence[str], *, rate: float = 0.6, seed: int = 0) -> VBox:
+    """Return a box that damages sentences as training does: ``.rate``, ``.damaged``.
 
-    sentences: what ``course_utils.adaptation.add_noise`` takes, at least one; it does the damage here with
-    the same seed and epoch as in training. rate: the share of words asked for at first, at most 0.9
-    here. seed: as in ``TSDAEConfig``.
+    ``sentences`` is what ``course_utils.adaptation.add_noise`` takes, at least one; it does the
+    damage here with the same seed and epoch as in training. ``rate`` is the share of words asked
+    for at first, at most 0.9 here, ``seed`` that of ``TSDAEConfig``. Other controls: ``.kind``,
+    ``.epoch``.
 
-    Raises ValueError if there is no sentence, or one holds no word.
+    Raises ``ValueError`` for no sentence, and for one that holds no word.
     """
-    import ipywidgets
-
+    ipywidgets = controls()
     sentences = list(sentences)
     if not sentences:
         raise ValueError("There are no sentences to damage: give at least one.")
@@ -78,22 +90,27 @@ def noise_slider(sentences, *, rate=0.6, seed=0):
     return box
 
 
-def compare_search(models, indexes, *, k=5, query=""):
-    """Return a box with the results of several models side by side: ``.query``, ``.k``, ``.results``.
+def compare_search(
+    models: Mapping[str, AnyEmbedder],
+    indexes: Mapping[str, Index],
+    *,
+    k: int = 5,
+    query: str = "",
+) -> VBox:
+    """Return a box with results of several models side by side: ``.query``, ``.k``, ``.results``.
 
-    models: {name: embedder}, two or three of them, drawn in this order. indexes: {name: Index} with
-    the same names, each made by ``build_index`` with that model from the same corpus; made before, so
-    that nothing is encoded here but what is typed. k: how many results at first. query: what is
-    searched for at first. A result that only one model has among its k is marked "[only here]". An
-    error of the search is not caught here.
+    ``models`` maps two or three names to embedders, drawn in this order; ``indexes`` maps the same
+    names to what ``build_index`` made with each from the same corpus, so that nothing is encoded
+    here but what is typed. ``k`` is how many results are shown, ``query`` what is searched for at
+    first. A result that only one model has among its k is marked "[only here]". An error of the
+    search is not caught here.
 
-    Raises ValueError if the names differ, there are not two or three, or the indexes hold different
-    ids.
+    Raises ``ValueError`` for names that differ, more or fewer than two or three, and indexes that
+    hold different ids.
     """
-    import ipywidgets
+    from course_utils.retrieval import search
 
-    from course_utils.retrieval.index import search
-
+    ipywidgets = controls()
     _check_same_corpus(models, indexes)
     asked = ipywidgets.Text(
         value=query, description="Search for", continuous_update=True, style=_WIDE
@@ -125,16 +142,16 @@ def compare_search(models, indexes, *, k=5, query=""):
     return box
 
 
-def share_slider(table):
+def share_slider(table: pd.DataFrame) -> VBox:
     """Return a box that mixes the trained weights with those of the start: ``.share``, ``.result``.
 
-    table: a DataFrame with a row for each share of the trained weights that was measured, its index
-    rising from 0, the start, to at most 1; each column is a score, named as it is to be shown.
-    Nothing is computed here, so moving the slider only draws.
+    ``table`` has a row for each share of the trained weights that was measured, its index rising
+    from 0, the start, to at most 1; each column is a score, named as it is to be shown. Nothing is
+    computed here, so moving the slider only draws.
 
-    Raises ValueError if the index does not rise from 0 to at most 1, or a score is missing.
+    Raises ``ValueError`` for an index that does not rise from 0 to at most 1, and a missing score.
     """
-    import ipywidgets
+    ipywidgets = controls()
 
     shares = [float(share) for share in table.index]
     scores = {str(name): column.to_numpy(dtype=float) for name, column in table.items()}
@@ -198,7 +215,7 @@ _DONE = {
 
 
 def _chosen(text, words, options):
-    """Return which words the noise takes. The kinds choose alike, so masks show where all of them do."""
+    """Return which words the noise takes: the kinds choose alike, so masks show where all do."""
     mask = next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in text)
     (rest,) = add_noise([text], kind="mask", mask=mask, **options)
     chosen = []
@@ -328,27 +345,14 @@ def _change(difference):
 
 def _share_curve(name, shares, values, at):
     """Return a small line chart of one score over the shares, with the present one marked."""
-    wide, high, left, top = 200, 44, 44, 8
-    low, span = values.min(), np.ptp(values) or 1.0
-    across = [left + wide * share / shares[-1] for share in shares]
-    up = [top + high * (1 - (value - low) / span) for value in values]
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, up, strict=True))
-    ends = sorted({float(low), float(values.max())})
-    scale = "".join(
-        f'<text x="{left - 6}" y="{top + high * (1 - (value - low) / span) + 3:.1f}" '
-        f'text-anchor="end">{value:.3f}</text>'
-        for value in ends
-    )
-    said = (
-        f"Line chart: {name} upwards against the share of trained weights across, from "
-        f"{values[0]:.3f} at 0 to {values[-1]:.3f} at {shares[-1]:g}; marked: {values[at]:.3f} at "
-        f"{shares[at]:g}."
-    )
-    return (
-        f'<svg role="img" aria-label="{escape(said)}" width="{wide + left + 10}" '
-        f'height="{high + 2 * top}" font-size="10" fill="currentColor">{scale}'
-        f'<polyline points="{left},{up[0]:.1f} {left + wide},{up[0]:.1f}" fill="none" '
-        'stroke="currentColor" stroke-dasharray="4 3" opacity=".6"/>'
-        f'<polyline points="{points}" fill="none" stroke="currentColor"/>'
-        f'<circle cx="{across[at]:.1f}" cy="{up[at]:.1f}" r="4"/></svg>'
+    return line_chart(
+        shares,
+        {name: values},
+        xlabel="the share of trained weights",
+        ylabel=name,
+        x_ticks={share: f"{share:g}" for share in shares},
+        y_ticks={value: f"{value:.3f}" for value in (values.min(), values.max())},
+        at=at,
+        level=values[0],
+        size=(200, 44),
     )

@@ -6,15 +6,20 @@ code and a test reads what they show.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from html import unescape
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_utils.metrics import retrieval_scores
 from course_utils.plots.drawing import cut
+from course_utils.plots.svg import line_chart
 from course_utils.widgets.common import (
     bar,
+    controls,
     escape,
     labelled,
     paragraph,
@@ -22,6 +27,10 @@ from course_utils.widgets.common import (
     region,
 )
 from course_utils.widgets.judging import judging_box
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from ipywidgets import VBox
 
 __all__ = ["judging_box", "ranking_board", "sample_size_slider", "tie_board", "wrong_signs"]
 
@@ -39,20 +48,19 @@ _NAME = '<th scope="row" style="text-align:start;font-weight:normal;padding-righ
 _CELL = '<td style="text-align:end;padding:.15em .8em">{}</td>'
 
 
-def ranking_board(relevance):
-    """Return a box to re-order a ranking by hand while its scores move: ``.documents``, ``.scores``.
+def ranking_board(relevance: Mapping[str, int]) -> VBox:
+    """Return a box to re-order a ranking while its scores move: ``.documents``, ``.scores``.
 
-    relevance: {text of a document: grade}, 2 to 20 of them, whole grades of 0 or more, in the order
-    of the ranking at first. Choose a document in the list ``.documents`` and press ``.up`` or ``.down``;
-    ``.reset`` restores the first order. ``.order`` is the tuple of texts as they stand, ``.values`` the
-    measures at this order. The scores are those of ``retrieval_scores``: MRR@10, average precision,
-    nDCG@10, Recall@5 and Precision@5.
+    ``relevance`` maps the text of a document to its grade, 2 to 20 of them, whole grades of 0 or
+    more, in the order of the ranking at first. Choose a document in the list ``.documents`` and
+    press ``.up`` or ``.down``; ``.reset`` restores the first order. ``.order`` is the tuple of
+    texts as they stand, ``.values`` the measures at this order. The scores are those of
+    ``retrieval_scores``: MRR@10, average precision, nDCG@10, Recall@5 and Precision@5.
 
-    Raises ValueError if there are too few or too many documents, a grade is no whole number of 0 or
-    more, or none is relevant.
+    Raises ``ValueError`` for too few or too many documents, a grade that is no whole number of 0 or
+    more, and where none is relevant.
     """
-    import ipywidgets
-
+    ipywidgets = controls()
     relevance = _grades(relevance)
     documents = ipywidgets.Select(
         description="Ranking",
@@ -100,17 +108,24 @@ def ranking_board(relevance):
     return box
 
 
-def wrong_signs(scores_a, scores_b, sizes, *, draws=2000, seed=0):
+def wrong_signs(
+    scores_a: ArrayLike,
+    scores_b: ArrayLike,
+    sizes: Iterable[int],
+    *,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Return how often a test on few queries names the wrong system: a DataFrame, one row per size.
 
-    scores_a, scores_b: scores of two systems on the same queries, shape (n,). sizes: how many
-    queries a smaller test would have had. For each size the queries are redrawn with replacement
-    ``draws`` times. Columns: ``wrong``, the share of draws whose mean difference has the opposite sign
-    of the one over all queries; ``none``, the share with no difference; ``low`` and ``high``, between
-    which 95 % of the differences (b - a) lie. What counts as right is the sign over all queries,
-    which may itself be wrong.
+    ``scores_a`` and ``scores_b`` are those of two systems on the same queries, shape (n,),
+    ``sizes`` how many queries a smaller test would have had. For each size the queries are redrawn
+    with replacement ``n_resamples`` times. Columns: ``wrong``, the share of draws whose mean
+    difference has the opposite sign of the one over all queries; ``none``, the share with no
+    difference; ``low`` and ``high``, between which 95 % of the differences (b - a) lie. What counts
+    as right is the sign over all queries, which may itself be wrong.
 
-    Raises ValueError if the lengths differ, a score is NaN, or the two means are equal.
+    Raises ``ValueError`` for lengths that differ, NaN, and two means that are equal.
 
     >>> wrong_signs([0] * 10, [1] * 9 + [-1], [1, 25])["wrong"].round(1).tolist()
     [0.1, 0.0]
@@ -133,25 +148,27 @@ def wrong_signs(scores_a, scores_b, sizes, *, draws=2000, seed=0):
         raise ValueError("The two systems have equal means, so no sign could be the right one.")
     rng = np.random.default_rng(seed)
     rows = []
-    for size in sizes:
-        means = difference[rng.integers(0, len(difference), size=(draws, size))].mean(axis=1)
+    smaller = list(sizes)
+    for size in smaller:
+        means = difference[rng.integers(0, len(difference), size=(n_resamples, size))].mean(axis=1)
         towards = means * np.sign(total)
         low, high = np.quantile(means, [0.025, 0.975])
         rows.append([np.mean(towards < -least), np.mean(np.abs(means) <= least), low, high])
-    index = pd.Index(list(sizes), name="queries")
+    index = pd.Index(smaller, name="queries")
     return pd.DataFrame(rows, index=index, columns=["wrong", "none", "low", "high"])
 
 
-def sample_size_slider(scores_a, scores_b, *, draws=2000, seed=0):
-    """Return a box that shows how often few queries name the wrong system: ``.queries``, ``.result``.
+def sample_size_slider(
+    scores_a: ArrayLike, scores_b: ArrayLike, *, n_resamples: int = 2000, seed: int = 0
+) -> VBox:
+    """Return a box that shows how often few queries mislead: ``.queries``, ``.result``.
 
-    scores_a, scores_b, draws, seed: as in ``wrong_signs``, which makes the table ``.table`` once, for
-    10 to 500 queries; moving the slider only draws. Raises what that raises.
+    The arguments are those of ``wrong_signs``, which makes the table ``.table`` once, for 10 to 500
+    queries; moving the slider only draws. Raises what that raises.
     """
-    import ipywidgets
-
-    table = wrong_signs(scores_a, scores_b, _SIZES, draws=draws, seed=seed)
-    total = float(np.mean(scores_b) - np.mean(scores_a))
+    ipywidgets = controls()
+    table = wrong_signs(scores_a, scores_b, _SIZES, n_resamples=n_resamples, seed=seed)
+    total = float(np.mean(np.asarray(scores_b)) - np.mean(np.asarray(scores_a)))
     slider = ipywidgets.SelectionSlider(
         options=[(str(size), size) for size in table.index],
         value=50,
@@ -161,7 +178,7 @@ def sample_size_slider(scores_a, scores_b, *, draws=2000, seed=0):
     result = ipywidgets.HTML()
 
     def redraw():
-        shown = _sizes_html(table, slider.value, total, len(scores_a), draws)
+        shown = _sizes_html(table, slider.value, total, np.size(scores_a), n_resamples)
         result.value = region("How often the sign is wrong", shown)
 
     box = labelled(
@@ -176,21 +193,20 @@ def sample_size_slider(scores_a, scores_b, *, draws=2000, seed=0):
     return box
 
 
-def tie_board(scores, relevance):
+def tie_board(scores: Mapping[str, float], relevance: Mapping[str, int]) -> VBox:
     """Return a box that shows what the order of equal scores is worth: ``.rounding``, ``.result``.
 
-    scores: {document id: score} of one query's results, 2 to 20 of them. relevance: {document id:
-    grade}, whole grades of 0 or more; documents without one have grade 0. ``.rounding`` rounds the
-    scores, at last to one and the same, as a scorer would that knows nothing. ``.table`` is a
-    DataFrame with a row for each way to settle ties: the relevant first (optimistic), the relevant
-    last (pessimistic), by id as trec_eval does, and the mean over all orders. All are computed by
-    ``retrieval_scores``.
+    ``scores`` maps the documents of one query's results, 2 to 20 ids, to their scores;
+    ``relevance`` maps ids to whole grades of 0 or more, and documents without one have grade 0.
+    ``.rounding`` rounds the scores, at last to one and the same, as a scorer would that knows
+    nothing. ``.table`` is a DataFrame with a row for each way to settle ties: the relevant first
+    (optimistic), the relevant last (pessimistic), by id as trec_eval does, and the mean over all
+    orders. All are computed by ``retrieval_scores``.
 
-    Raises ValueError if there are too few or too many documents, a grade belongs to no score, a
-    grade is no whole number of 0 or more, or none is relevant.
+    Raises ``ValueError`` for too few or too many documents, a grade without a score, a grade that
+    is no whole number of 0 or more, and where none is relevant.
     """
-    import ipywidgets
-
+    ipywidgets = controls()
     scores = {document: float(score) for document, score in scores.items()}
     for document in relevance:
         if document not in scores:
@@ -272,11 +288,11 @@ def _change(difference):
     return f"{rounded:+.3f}".replace("-", "−") if rounded else "0.000"
 
 
-def _sizes_html(table, size, total, n, draws):
+def _sizes_html(table, size, total, n, n_resamples):
     row = table.loc[size]
     told = [
         f"Over all {n:,} queries b - a is {_change(total)}.",
-        f"With {size} queries drawn from them, {row['wrong']:.1%} of {draws:,} tests have the "
+        f"With {size} queries drawn from them, {row['wrong']:.1%} of {n_resamples:,} tests have the "
         f"opposite sign, and {row['none']:.1%} no difference at all.",
         f"95 % of these tests put the difference between {_change(row['low'])} and "
         f"{_change(row['high'])}.",
@@ -291,35 +307,19 @@ def _sizes_html(table, size, total, n, draws):
 
 def _sizes_curve(table, size):
     """Return a small line chart of the share of wrong signs over the number of queries."""
-    wide, high, left, top = 360, 110, 40, 8
-    shares = table["wrong"].to_numpy()
-    across = left + 12 + (wide - 24) * np.arange(len(table)) / (len(table) - 1)
-    up = top + high * (1 - np.minimum(shares, 0.5) / 0.5)
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, up, strict=True))
-    at = list(table.index).index(size)
-    ticks = "".join(
-        f'<text x="{x:.1f}" y="{top + high + 14}" text-anchor="middle">{each}</text>'
-        for x, each in zip(across, table.index, strict=True)
+    chart = line_chart(
+        range(len(table)),
+        {"wrong": table["wrong"]},
+        xlabel="the number of queries",
+        ylabel="share of tests with the wrong sign",
+        x_ticks={place: str(each) for place, each in enumerate(table.index)},
+        y_ticks={share: f"{share:.0%}" for share in (0, 0.05, 0.25, 0.5)},
+        at=list(table.index).index(size),
+        level=0.05,
+        number=".1%",
     )
-    scale = "".join(
-        f'<text x="{left - 6}" y="{top + high * (1 - share / 0.5) + 3:.1f}" text-anchor="end">'
-        f"{share:.0%}</text>"
-        for share in (0, 0.05, 0.25, 0.5)
-    )
-    level = top + high * 0.9
-    said = (
-        f"Line chart: share of tests with the wrong sign upwards against the number of queries "
-        f"across, from {shares[0]:.1%} at {table.index[0]} to {shares[-1]:.1%} at "
-        f"{table.index[-1]}; marked: {shares[at]:.1%} at {size}. A dashed line stands at 5 %."
-    )
-    return (
-        f'<svg role="img" aria-label="{escape(said)}" width="{wide + left + 20}" '
-        f'height="{high + 30}" font-size="10" fill="currentColor">{ticks}{scale}'
-        f'<polyline points="{left},{level:.1f} {left + wide},{level:.1f}" fill="none" '
-        'stroke="currentColor" stroke-dasharray="4 3" opacity=".6"/>'
-        f'<polyline points="{points}" fill="none" stroke="currentColor"/>'
-        f'<circle cx="{across[at]:.1f}" cy="{up[at]:.1f}" r="4"/></svg>'
-        + paragraph("Share of wrong signs by number of queries. Dashed: one test in twenty.")
+    return chart + paragraph(
+        "Share of wrong signs by number of queries. Dashed: one test in twenty."
     )
 
 
@@ -368,7 +368,7 @@ def _ties_html(scores, grades, box):
 
 
 def _documents_html(scores, grades):
-    """Return the documents as by-id order ranks them, each with all the ranks that ties leave open."""
+    """Return the documents in by-id order, each with all the ranks that ties leave open."""
     single = {document: np.float32(score) for document, score in scores.items()}
     order = sorted(sorted(scores, reverse=True), key=lambda d: -single[d])
     body = ""

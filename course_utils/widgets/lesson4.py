@@ -6,39 +6,51 @@ code and a test reads what they show.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import unescape
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_utils.bias.directions import unit_rows
+from course_utils.plots.svg import LETTERS, LINE_DASHES, line_chart
 from course_utils.widgets.association import association_box, signed
-from course_utils.widgets.common import escape, labelled, paragraph, redraw_on_change, region
+from course_utils.widgets.common import (
+    controls,
+    escape,
+    labelled,
+    paragraph,
+    redraw_on_change,
+    region,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from ipywidgets import VBox
 
 __all__ = ["association_box", "neighbour_box", "strength_slider"]
 
 _WIDE = {"description_width": "initial"}
 _MOST_WORDS = 2000
-_DASHES = ("none", "6 3", "2 2", "8 2 2 2", "12 4", "1 4")
-_LETTERS = "abcdef"
 _HEAD = '<th scope="col" style="text-align:{};padding:0 .8em">{}</th>'
 _NAME = '<th scope="row" style="text-align:start;font-weight:normal;padding-right:1em">{}</th>'
 _CELL = '<td style="text-align:end;padding:.15em .8em">{}</td>'
 
 
-def strength_slider(table):
+def strength_slider(table: pd.DataFrame) -> VBox:
     """Return a box that shows what each strength of a mitigation brings and costs: ``.strength``.
 
-    table: a DataFrame with one to six columns, each a measure of its own name (say which way is
-    better in it), all on scales of a common size such as 0 to 1. Its index is the strength, rising
-    from 0 (no mitigation) to at most 1. ``.result`` shows the measures at the strength chosen, their
-    change from strength 0, and all of them as lines on one scale, so that a gain and a cost of the
-    same size look the same.
+    ``table`` has one to six columns, each a measure of its own name (say which way is better in
+    it), all on scales of a common size such as 0 to 1. Its index is the strength, rising from 0 (no
+    mitigation) to at most 1. ``.result`` shows the measures at the strength chosen, their change
+    from strength 0, and all of them as lines on one scale, so that a gain and a cost of the same
+    size look the same.
 
-    Raises ValueError if the index does not rise from 0 to at most 1, or a number is missing.
+    Raises ``ValueError`` for an index that does not rise from 0 to at most 1, and a missing number.
     """
-    import ipywidgets
-
+    ipywidgets = controls()
     strengths = [float(strength) for strength in table.index]
     measures = {str(name): table[name].to_numpy(dtype=float) for name in table.columns}
     _check_strengths(table, strengths, measures)
@@ -70,23 +82,22 @@ def strength_slider(table):
     return box
 
 
-def neighbour_box(words, before, after, *, k=8):
-    """Return a box with a word's nearest words before and after a mitigation: ``.word``, ``.result``.
+def neighbour_box(words: Sequence[str], before: ArrayLike, after: ArrayLike, *, k: int = 8) -> VBox:
+    """Return a box with a word's neighbours before and after a mitigation: ``.word``, ``.result``.
 
-    words: n different texts, k + 2 to 2,000. before, after: their vectors, (n, d) and (n, d'), in
-    the same order; nearness is the cosine. Words that stay, come and go are told apart in print,
-    with the rank that each has on the other side. ``.lists`` is the pair of lists of words now shown,
-    ``.kept`` the share of the k neighbours that stays, averaged over all n words: near 1, the
-    mitigation has left the neighbourhoods as they were, whatever the measure that it was made for
-    says of them.
+    ``words`` are n different texts, k + 2 to 2,000, ``before`` and ``after`` their vectors, (n, d)
+    and (n, d'), in the same order; nearness is the cosine. Words that stay, come and go are told
+    apart in print, with the rank that each has on the other side. ``.lists`` is the pair of lists
+    of words now shown, ``.kept`` the share of the k neighbours that stays, averaged over all n
+    words: near 1, the mitigation has left the neighbourhoods as they were, whatever the measure
+    that it was made for says of them.
 
-    Raises ValueError if there are too few or too many words, one occurs twice, k is below 1, or
-    the vectors do not fit the words, hold NaN or a row of zeros.
+    Raises ``ValueError`` for too few or too many words, one that occurs twice, k below 1, and
+    vectors that do not fit the words, hold NaN or a row of zeros.
 
-    Source: Gonen and Goldberg 2019, "Lipstick on a Pig", section 4, who look at neighbours so.
+    Source: Gonen and Goldberg 2019, *Lipstick on a Pig*, section 4, who look at neighbours so.
     """
-    import ipywidgets
-
+    ipywidgets = controls()
     words = [str(word) for word in words]
     _check_words(words, k)
     ranks = []
@@ -132,9 +143,9 @@ def _check_strengths(table, strengths, measures):
             f"The index is {strengths}: give two or more strengths that rise from 0, no mitigation, "
             "to 1 at most."
         )
-    if not 1 <= len(measures) <= len(_DASHES) or len(measures) < len(table.columns):
+    if not 1 <= len(measures) <= len(LETTERS) or len(measures) < len(table.columns):
         raise ValueError(
-            f"The columns are {list(map(str, table.columns))}: give one to {len(_DASHES)}, of "
+            f"The columns are {list(map(str, table.columns))}: give one to {len(LETTERS)}, of "
             "different names."
         )
     for name, values in measures.items():
@@ -145,7 +156,7 @@ def _check_strengths(table, strengths, measures):
 
 def _strength_table(measures, at):
     rows = ""
-    for letter, dash, (name, values) in zip(_LETTERS, _DASHES, measures.items(), strict=False):
+    for letter, dash, (name, values) in zip(LETTERS, LINE_DASHES, measures.items(), strict=False):
         line = (
             '<svg aria-hidden="true" width="40" height="8"><line x1="0" y1="4" x2="40" y2="4" '
             f'stroke="currentColor" stroke-dasharray="{dash}"/></svg>'
@@ -164,67 +175,21 @@ def _plain(value):
 
 
 def _strength_curves(strengths, measures, at):
-    """Return one small line chart of all measures, told apart by dashes and letters at the right end."""
-    wide, high, left, top = 360, 150, 40, 8
+    """Return one small line chart of all measures, the strength chosen marked."""
     every = np.concatenate(list(measures.values()))
-    low, top_value = min(0.0, float(every.min())), max(1.0, float(every.max()))
-    last = strengths[-1]
-
-    def up(value):
-        return top + high * (1 - (value - low) / (top_value - low))
-
-    across = [left + wide * strength / last for strength in strengths]
-    drawn, said = "", []
-    for letter, dash, (name, values) in zip(_LETTERS, _DASHES, measures.items(), strict=False):
-        points = " ".join(f"{x:.1f},{up(v):.1f}" for x, v in zip(across, values, strict=True))
-        drawn += (
-            f'<polyline points="{points}" fill="none" stroke="currentColor" '
-            f'stroke-dasharray="{dash}"/><circle cx="{across[at]:.1f}" cy="{up(values[at]):.1f}" '
-            'r="3.5"/>'
-        )
-        said.append(
-            f"{letter}, {name}: {_plain(values[0])} at 0, {_plain(values[at])} marked, "
-            f"{_plain(values[-1])} at {last:g}"
-        )
-    for letter, y in _apart([up(values[-1]) for values in measures.values()], top + high):
-        drawn += f'<text x="{left + wide + 8}" y="{y + 3:.1f}">{letter}</text>'
-    for value in sorted({low, 0.0, top_value}):
-        drawn += (
-            f'<text x="{left - 6}" y="{up(value) + 3:.1f}" text-anchor="end">{value:.2g}</text>'
-        )
-    ticks = {left: 0, left + wide: last}
-    if min(across[at] - left, left + wide - across[at]) > 20:  # else it would cover another
-        ticks[across[at]] = strengths[at]
-    for x, strength in ticks.items():
-        drawn += f'<text x="{x:.1f}" y="{top + high + 14}" text-anchor="middle">{strength:g}</text>'
-    x = across[at]
-    drawn += (
-        f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{top + high}" stroke="currentColor" '
-        'opacity=".4"/>'
+    chart = line_chart(
+        strengths,
+        measures,
+        xlabel="strength",
+        ylabel="measures",
+        x_ticks={strength: f"{strength:g}" for strength in strengths},
+        y_ticks={
+            value: f"{value:.2g}" for value in (0.0, min(0, every.min()), max(1, every.max()))
+        },
+        at=at,
+        size=(360, 150),
     )
-    label = (
-        f"Line chart: measures upwards against strength across, from 0 to {last:g}; marked: "
-        f"strength {strengths[at]:g}. {'; '.join(said)}."
-    )
-    return (
-        f'<svg role="img" aria-label="{escape(label)}" width="{wide + left + 30}" '
-        f'height="{high + 30}" font-size="10" fill="currentColor">{drawn}</svg>'
-        + paragraph("Measures by strength of the mitigation, the strength chosen marked.")
-    )
-
-
-def _apart(heights, lowest, *, gap=11):
-    """Return each line's letter and a height for it, so that no two letters overlap."""
-    order = np.argsort(heights, kind="stable")
-    placed, least = [], -np.inf
-    for height in np.asarray(heights)[order]:
-        placed.append(max(height, least))
-        least = placed[-1] + gap
-    # Those pushed below the axis push back up.
-    for at in reversed(range(len(placed))):
-        placed[at] = min(placed[at], lowest)
-        lowest = placed[at] - gap
-    return [(_LETTERS[line], height) for line, height in zip(order, placed, strict=True)]
+    return chart + paragraph("Measures by strength of the mitigation, the strength chosen marked.")
 
 
 def _check_words(words, k):
@@ -275,7 +240,7 @@ def _neighbours_html(words, here, places, k, kept):
 
 
 def _neighbour(word, rank, k, move, there):
-    """Return one neighbour, with its rank on the other side; those of one side only stand in bold."""
+    """Return one neighbour, with its rank on the other side; in bold if on one side only."""
     word = f'<span dir="auto">{escape(word)}</span>'
     if rank <= k:
         return f"{word} [stays, rank {rank} {there}]"

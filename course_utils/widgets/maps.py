@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_utils.plots.drawing import PALETTE, cut
-from course_utils.widgets.common import escape, labelled, paragraph, redraw_on_change, region
+from course_utils.widgets.common import (
+    controls,
+    escape,
+    labelled,
+    paragraph,
+    redraw_on_change,
+    region,
+)
+
+if TYPE_CHECKING:
+    from ipywidgets import VBox
 
 _MOST_POINTS = 1500
 _MOST_LISTED = 10
@@ -26,18 +39,19 @@ _SHAPES = (
 _COLOURS = tuple("currentColor" if colour == "#000000" else colour for colour in PALETTE)
 
 
-def map_explorer(points, texts, groups, *, seed=0):
+def map_explorer(
+    points: ArrayLike, texts: Sequence[str], groups: Sequence[str], *, seed: int = 0
+) -> VBox:
     """Return a box with a map whose points show their text: ``.group``, ``.find``, ``.map``.
 
-    points: (n, 2); texts and groups: n strings each. A group has a colour and a shape of its own.
-    Choosing a group or typing words to find fades every other point, and lists the first ten that
-    are left, for those who do not use a pointer. Of more than 1,500 points a sample of 1,500 is
-    drawn with ``seed``, and the box says so; texts are cut at 110 characters.
+    ``points`` are (n, 2), ``texts`` and ``groups`` n strings each. A group has a colour and a shape
+    of its own. Choosing a group or typing words to find fades every other point, and lists the
+    first ten that are left, for those who do not use a pointer. Of more than 1,500 points a sample
+    of 1,500 is drawn with ``seed``, and the box says so; texts are cut at 110 characters.
 
-    Raises ValueError if the lengths differ, there are no points, or a place is not a number.
+    Raises ``ValueError`` for lengths that differ, no points, and a place that is not a number.
     """
-    import ipywidgets
-
+    ipywidgets = controls()
     places = np.asarray(points, dtype=float)
     texts, groups = [str(text) for text in texts], [str(group) for group in groups]
     if places.ndim != 2 or places.shape[1] != 2 or not len(places):
@@ -104,7 +118,7 @@ def _fit(places):
 
 
 def _marks(places, rows, texts, groups, names):
-    """Return one (row, group number, svg path) a point, ordered by group; made once, redrawn often."""
+    """Return one (row, group number, svg path) a point, by group; made once, redrawn often."""
     number = {name: i for i, name in enumerate(names)}
     marks = []
     for (x, y), row in zip(places, rows, strict=True):

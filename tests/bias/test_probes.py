@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from scipy.stats import binom, binomtest, norm
 
 from course_utils.bias.eraser import LinearEraser, text_fingerprint
-from course_utils.bias.probes import judge, probe, wilson_interval
+from course_utils.bias.probes import _interval, judge, probe
 
 
 def halves(rows, labels):
@@ -29,8 +28,6 @@ def rings(n=240, seed=0):
 
 
 def test_a_linear_probe_finds_a_planted_difference_at_its_size():
-    from scipy.stats import norm
-
     rows, labels = blobs(4000, gap=0.8)
     fit, test = halves(rows, labels)
     found = probe(*fit, **test)
@@ -73,13 +70,9 @@ def test_chance_is_the_largest_group_and_the_balanced_accuracy_does_not_care():
     assert found.balanced == pytest.approx(0.5, abs=0.06)
 
 
-@given(st.integers(1, 300), st.data())
-def test_wilsons_interval_agrees_with_the_library(n, data):
-    from scipy.stats import binomtest
-
-    right = data.draw(st.integers(0, n))
-    expected = binomtest(right, n).proportion_ci(method="wilson")
-    assert wilson_interval(right, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
+def wilson(right, n):
+    found = binomtest(right, n).proportion_ci(method="wilson")
+    return found.low, found.high
 
 
 def test_without_groups_the_interval_is_wilsons_and_with_them_the_clustered_bootstraps():
@@ -87,10 +80,41 @@ def test_without_groups_the_interval_is_wilsons_and_with_them_the_clustered_boot
 
     fit, test = halves(*blobs(gap=0.5))
     plain = probe(*fit, **test)
-    assert (plain.low, plain.high) == wilson_interval(int(plain.correct.sum()), plain.n)
+    assert (plain.low, plain.high) == wilson(int(plain.correct.sum()), plain.n)
     words = np.arange(plain.n) // 5
     clustered = probe(*fit, **test, test_groups=words)
     assert (clustered.low, clustered.high) == bootstrap_interval(plain.correct, clusters=words)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_all_rows_right_or_all_wrong_are_as_many_tries_as_there_are_groups(right):
+    (rows, labels), test = halves(*blobs(40, gap=50))
+    test["test_labels"] = test["test_labels"] if right else 1 - test["test_labels"]
+    words = np.arange(20) // 2
+    found = probe(rows, labels, **test, test_groups=words)
+    assert found.accuracy == right
+    assert (found.low, found.high) == wilson(10 * right, 10)
+
+
+def test_ten_words_of_ten_leave_room_for_being_wrong_about_others():
+    labels = np.repeat(np.arange(10) % 2, 4)
+    texts = np.repeat([f"w{i}" for i in range(10)], 4).tolist()
+    rows = np.c_[2.0 * labels - 1, np.zeros(40)]
+    eraser = knowing(LinearEraser(np.eye(2), np.zeros(2)), "x")
+    table = judge(eraser, rows, labels, texts=texts)
+    assert (table["accuracy"] == 1).all()
+    assert (table["low"] < 0.75).all()
+    assert (table["high"] == 1).all()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("n", [5, 10, 20])
+def test_the_interval_holds_the_share_of_groups_that_are_right_or_wrong_as_a_whole(n, share):
+    groups = np.repeat(np.arange(n), 4)
+    ends = [_interval(groups < right, groups) for right in range(n + 1)]
+    held = [low <= share <= high for low, high in ends]
+    # All that can be seen is how many groups are right, which is binomial.
+    assert binom.pmf(np.arange(n + 1), n, share) @ held > 0.91
 
 
 def test_labels_may_be_words_and_the_same_seed_gives_the_same_probe():

@@ -166,7 +166,7 @@ def test_the_cache_never_hands_a_query_out_for_a_document(prompted, tmp_path):
 
 
 def test_a_result_of_training_is_its_model(minilm, tmp_path):
-    result = SimpleNamespace(model=minilm, encode=lambda texts: 1 / 0)
+    result = SimpleNamespace(as_sentence_transformer=lambda: minilm, encode=lambda texts: 1 / 0)
     assert fingerprint(result) == fingerprint(minilm)
     long = ["word " * 400]
     with pytest.warns(UserWarning, match="longer than the model's limit"):
@@ -175,12 +175,24 @@ def test_a_result_of_training_is_its_model(minilm, tmp_path):
         assert np.array_equal(found, encode(minilm, long))
 
 
+def test_an_embedder_that_holds_a_model_keeps_its_own_encode(minilm):
+    class Doubled:
+        model = minilm
+
+        def encode(self, texts):
+            return [[len(text), 2] for text in texts]
+
+    assert encode(Doubled(), ["abc"], normalize_embeddings=False).tolist() == [[3, 2]]
+
+
 def test_a_glance_sees_what_a_training_step_and_a_user_change(minilm):
     import torch
 
     model = copy.deepcopy(minilm)
     before = glance(model)
-    assert before == glance(minilm) == glance(SimpleNamespace(model=model))
+    assert (
+        before == glance(minilm) == glance(SimpleNamespace(as_sentence_transformer=lambda: model))
+    )
     model.prompts = {**model.prompts, "query": "query: "}
     assert glance(model) != before
     model.prompts = dict(minilm.prompts)

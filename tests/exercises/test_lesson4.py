@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from course_utils.bias import LinearEraser, counterfactual_retrieval, weat
 from course_utils.bias.associations import association as package_association
-from course_utils.encoding.encode import as_embedder
+from course_utils.encoding.embedders import as_embedder
 from course_utils.exercises import check, lesson4
 from course_utils.exercises import lesson4_partition as partition
 
@@ -98,7 +98,7 @@ def test_the_solution_of_exposure_is_the_packages_share_of_attention(seed):
     def embed(texts):
         return [vectors.setdefault(text, rng.normal(size=6)) for text in texts]
 
-    found = counterfactual_retrieval(as_embedder(embed), cvs, adverts, groups, k=10, permutations=9)
+    found = counterfactual_retrieval(as_embedder(embed), cvs, adverts, groups, k=10, n_resamples=9)
     copies = [
         (text.replace("{name}", name), group)
         for text in cvs.values()

@@ -11,7 +11,7 @@ import pytest
 
 from course_utils.bias.associations import seat
 from course_utils.data.tasks import AssociationTest
-from course_utils.encoding.encode import as_embedder
+from course_utils.encoding.embedders import as_embedder
 from course_utils.plots.bias import template_plot
 from course_utils.plots.drawing import _png
 
@@ -93,6 +93,12 @@ def test_no_two_rows_of_names_or_numbers_overlap():
     boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
     for one, other in pairwise(boxes):
         assert one.y0 >= other.y1 - 1
+
+
+def test_without_matplotlib_the_line_to_type_is_given(without_matplotlib):
+    with pytest.raises(ImportError) as error:
+        template_plot(table(), 0.7)
+    assert str(error.value) == without_matplotlib
 
 
 def test_hostile_names_are_drawn_as_they_stand():

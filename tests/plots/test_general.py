@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from course_utils.plots import drawing as figures
+from course_utils.plots import drawing
 from course_utils.plots import general as plots
 
 HOSTILE = "<script>alert(1)</script> \"double\" 'single' $x_$ \u202e"
@@ -44,7 +44,15 @@ def points(groups=("numpy", "pandas", "numpy")):
     return plots.scatter_map([[0, 0], [1, 1], [2, 0]], list(groups), title="Library map")
 
 
-EVERY = [heatmap, intervals, tradeoff, lines, points]
+def changes(names=("medical", "general", "legal")):
+    table = pd.DataFrame(
+        {"mean": [0.03, -0.02, 0.004], "low": [0.01, -0.03, -0.004], "high": [0.05, -0.01, 0.01]},
+        index=list(names),
+    )
+    return plots.interval_plot(table, title="Changes", xlabel="change of the score", zero=True)
+
+
+EVERY = [heatmap, intervals, changes, tradeoff, lines, points]
 
 
 def shown(figure, monkeypatch):
@@ -82,8 +90,15 @@ def test_the_picture_is_small(draw, monkeypatch):
 
 
 @pytest.mark.parametrize("draw", EVERY)
+def test_without_matplotlib_the_line_to_type_is_given(draw, without_matplotlib):
+    with pytest.raises(ImportError) as error:
+        draw()
+    assert str(error.value) == without_matplotlib
+
+
+@pytest.mark.parametrize("draw", EVERY)
 def test_hostile_names_are_drawn_as_they_stand_and_escaped_in_the_caption(draw, monkeypatch):
-    names = {heatmap: 3, points: 3, tradeoff: 3}.get(draw, 2)
+    names = 2 if draw in (intervals, lines) else 3
     with warnings.catch_warnings():
         # DejaVu Sans has no shape for the direction mark, and none is wanted.
         warnings.filterwarnings("ignore", message="Glyph")
@@ -99,24 +114,21 @@ def test_hostile_names_are_drawn_as_they_stand_and_escaped_in_the_caption(draw, 
 
 
 def test_descriptions_name_kind_axes_and_the_numbers_of_the_data():
-    assert heatmap().description == (
-        "Heat map, Cosine similarity: 3 texts against the same 3 texts, each cell showing its "
-        'value. Most alike: "a" and "b" (0.90). Least alike: "b" and "c" (0.10).'
-    )
-    assert intervals().description == (
-        "Dot plot with intervals, Means with 95 % intervals: MRR@10 for 2 rows. "
-        "MiniLM 0.400 (0.300 to 0.500); mpnet 0.500 (0.450 to 0.550)."
-    )
-    assert tradeoff().description.startswith(
-        "Scatter plot, Quality against cost: recall upwards against bytes across (logarithmic axis)"
-    )
-    assert tradeoff().description.endswith("Not beaten at the same or a lower cost: binary, int8.")
-    assert (
-        "from 8 to 384, 2 lines. dev goes from 0.100 to 0.200, highest 0.400 at dimensions 64."
-        in (lines().description)
-    )
-    assert "3 points in 2 groups" in points().description
-    assert "numpy (2), pandas (1)" in points().description
+    told = {draw: draw().description for draw in EVERY}
+    assert told[heatmap].startswith("Heat map, Cosine similarity: 3 texts against the same 3 texts")
+    assert 'Most alike: "a" and "b" (0.90). Least alike: "b" and "c" (0.10).' in told[heatmap]
+    assert told[intervals].startswith("Dot plot with intervals, Means with 95 % intervals: MRR@10")
+    for name, mean, low, high in (("MiniLM", 0.4, 0.3, 0.5), ("mpnet", 0.5, 0.45, 0.55)):
+        assert f"{name} {mean:.3f} ({low:.3f} to {high:.3f})" in told[intervals]
+    assert told[tradeoff].startswith("Scatter plot, Quality against cost: ")
+    assert "recall upwards against bytes across (logarithmic axis)" in told[tradeoff]
+    assert "int8: recall 0.950 at 384 bytes" in told[tradeoff]
+    # binary is the cheapest; float32 gives less than int8, which costs less.
+    assert "Not beaten at the same or a lower cost: binary, int8." in told[tradeoff]
+    assert told[lines].startswith("Line chart, Run: MRR upwards against dimensions across")
+    assert "dev goes from 0.100 to 0.200, highest 0.400 at dimensions 64." in told[lines]
+    assert told[points].startswith("Scatter plot, Library map: 3 points in 2 groups")
+    assert "numpy (2), pandas (1)" in told[points]
 
 
 def luminance(colour):
@@ -184,35 +196,12 @@ def test_the_labels_of_a_tradeoff_do_not_cover_each_other():
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
 
-def test_a_map_keeps_neighbours_together_and_is_the_same_for_the_same_seed():
-    rng = np.random.default_rng(3)
-    group = np.repeat(np.arange(3), 40)
-    vectors = 4 * np.eye(3, 30)[group] + 0.3 * rng.normal(size=(120, 30))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        warnings.simplefilter("error", RuntimeWarning)
-        places = plots.umap_projection(vectors, seed=5)
-    assert places.shape == (120, 2)
-    assert places.dtype == np.float32
-    distances = np.linalg.norm(places[:, None] - places[None], axis=2)
-    np.fill_diagonal(distances, np.inf)
-    assert np.mean(group[distances.argmin(axis=1)] == group) > 0.95
-    np.testing.assert_array_equal(places, plots.umap_projection(vectors, seed=5))
-
-
-def test_a_map_of_very_few_texts_can_be_drawn():
-    places = plots.umap_projection(np.random.default_rng(0).normal(size=(6, 8)))
-    assert np.isfinite(places).all()
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: plots.similarity_heatmap([[1, 2]], ["a"]), "square matrix"),
         (lambda: plots.similarity_heatmap(np.eye(2), ["a"]), "2 rows and there are 1 labels"),
         (lambda: plots.similarity_heatmap([[1, np.nan], [0, 1]], ["a", "b"]), r"at \(0, 1\)"),
-        (lambda: plots.umap_projection(np.ones((4, 3))), "at least 5"),
-        (lambda: plots.umap_projection(np.vstack([np.ones((9, 3)), np.zeros(3)])), "Row 9 is all"),
         (lambda: plots.scatter_map([[0, 1, 2]], ["a"]), "two numbers a point"),
         (lambda: plots.scatter_map([[0, 1]], ["a", "b"]), "1 points and 2 groups"),
         (lambda: plots.interval_plot(pd.DataFrame({"mean": [1.0]})), "needs a column 'low'"),
@@ -220,7 +209,7 @@ def test_a_map_of_very_few_texts_can_be_drawn():
         (lambda: plots.tradeoff_plot(pd.DataFrame({"b": [0], "r": [1]}), cost="b", quality="r"), "above 0"),
         (lambda: plots.line_curve([1], {"a": [1, 2]}, xlabel="", ylabel="", title=""), "Line 'a' has shape"),
         (lambda: plots.line_curve([], {}, xlabel="", ylabel="", title=""), "nothing to draw"),
-        (lambda: plots.describe(Figure(), " "), "description is empty"),
+        (lambda: drawing.describe(Figure(), " "), "description is empty"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_refused_in_a_sentence(call, message):
@@ -236,17 +225,50 @@ def test_a_learners_own_pyplot_figure_is_shown_once():
 
     figure, _ = pyplot.subplots()
     assert pyplot.fignum_exists(figure.number)
-    assert plots.describe(figure, "An empty figure.") is figure
+    assert drawing.describe(figure, "An empty figure.") is figure
     assert not pyplot.fignum_exists(figure.number)
 
 
-def test_importing_the_module_imports_no_drawing_library():
-    code = "import sys, course_utils.plots.general; print({'matplotlib', 'umap', 'pandas'} & set(sys.modules))"
+def test_importing_the_room_imports_no_drawing_library():
+    code = (
+        "import sys, course_utils.plots; print({'matplotlib', 'umap', 'pandas'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
 def test_cut_and_wrap_keep_to_their_lengths():
-    assert figures.cut("one two  three", 20) == "one two three"
-    assert figures.cut("abcdefgh", 5) == "abcd…"
-    assert figures.wrap("one two three four", width=8, lines=2) == "one two\nthree …"
+    assert drawing.cut("one two  three", 20) == "one two three"
+    assert drawing.cut("abcdefgh", 5) == "abcd…"
+    assert drawing.wrap("one two three four", width=8, lines=2) == "one two\nthree …"
+
+
+class TestChanges:
+    def test_each_row_is_judged_in_words_by_whether_its_interval_holds_zero(self):
+        written = [text.get_text() for text in changes().axes[0].texts]
+        assert [word for word in written if word.isalpha()] == ["better", "worse", "undecided"]
+        assert {"+0.030", "−0.020", "+0.004"} <= set(written)
+
+    def test_an_interval_that_ends_at_zero_is_undecided(self):
+        table = pd.DataFrame({"mean": [0.1, -0.1], "low": [0, -0.2], "high": [0.2, 0]})
+        assert plots.interval_plot(table, zero=True).description.count("undecided") == 2
+
+    def test_the_undecided_have_a_hollow_marker(self):
+        faces = [drawn.get_facecolor()[0][:3] for drawn in changes().axes[0].collections[1:]]
+        assert [tuple(face) == (1, 1, 1) for face in faces] == [False, False, True]
+
+    def test_a_line_stands_at_zero_only_where_changes_are_drawn(self):
+        def upright(figure):
+            return [line for line in figure.axes[0].lines if list(line.get_xdata()) == [0, 0]]
+
+        table = pd.DataFrame({"mean": [0.4], "low": [0.3], "high": [0.5]})
+        assert len(upright(changes())) == 1
+        assert upright(plots.interval_plot(table)) == []
+
+    def test_the_description_gives_the_verdicts(self):
+        said = changes().description
+        assert "change of the score" in said
+        assert "against a line at zero" in said
+        assert "medical +0.030 (+0.010 to +0.050), better" in said
+        assert "general -0.020 (-0.030 to -0.010), worse" in said
+        assert "legal +0.004 (-0.004 to +0.010), undecided" in said

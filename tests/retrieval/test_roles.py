@@ -107,7 +107,7 @@ def test_an_index_of_an_earlier_version_is_read(minilm, tmp_path):
 
 
 def test_a_result_of_training_searches_the_index_that_it_built(minilm):
-    result = SimpleNamespace(model=minilm, encode=minilm.encode)
+    result = SimpleNamespace(as_sentence_transformer=lambda: minilm)
     for builder, searcher in ((result, minilm), (minilm, result), (result, result)):
         assert search(searcher, QUERIES[0], build_index(builder, CORPUS))[0].id == "join"
 

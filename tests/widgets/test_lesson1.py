@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -14,54 +13,7 @@ from hypothesis import strategies as st
 from course_utils.retrieval.index import Index
 from course_utils.widgets import common, lesson1, maps
 from course_utils.widgets.costs import local_vs_api, owned_machine, rented_machine
-
-HOSTILE = (
-    "<script>alert(1)</script> \"double\" 'single' <b onclick=x> &amp; \u202eabc \u2066 \u200f"
-)
-MARKS = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
-VOID = {"br", "path", "circle", "polyline"}
-
-
-class _Reader(HTMLParser):
-    """Reads HTML as a page would: its tags in order, its text, its attributes."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.open, self.attributes, self.text, self.inside = [], [], [], "", {}
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-
-    def handle_endtag(self, tag):
-        while self.open and self.open[-1] != tag:
-            assert self.open.pop() in VOID
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-        for tag in self.open:
-            self.inside[tag] = [*self.inside.get(tag, []), data]
-
-
-def read(widget):
-    return _Reader(widget.value)
-
-
-def assert_safe(html):
-    """No tag or handler of the hostile text's, and no mark that turns what follows it."""
-    page = _Reader(html)
-    assert not {"script", "b"} & set(page.tags)
-    assert not [name for name, _ in page.attributes if name.startswith("on")]
-    assert not MARKS.search(html)
-    assert "<script>alert(1)</script>" in page.text
+from tests.pages import HOSTILE, TURNING, Page, assert_safe
 
 
 class LetterEmbedder:
@@ -91,22 +43,22 @@ class TestSearchBox:
         box = lesson1.search_box(LetterEmbedder(), index, k=3)
         assert "Type a few words" in box.results.value
         box.query.value = "sort rows"
-        assert read(box.results).tags.count("li") == 3
+        assert Page(box.results).tags.count("li") == 3
         box.k.value = 1
-        page = read(box.results)
+        page = Page(box.results)
         assert page.tags.count("li") == 1
         assert ("value", "1") in page.attributes
 
     def test_words_of_the_query_are_marked_in_the_results(self, index):
         box = lesson1.search_box(LetterEmbedder(), index)
         box.query.value = "ROWS to sort, quot"
-        assert set(read(box.results).inside["mark"]) == {"Sort", "rows"}
+        assert set(Page(box.results).texts("mark")) == {"Sort", "rows"}
 
     def test_texts_and_ids_are_shown_as_text(self, index):
         box = lesson1.search_box(LetterEmbedder(), index, k=3)
         box.query.value = "write script"
         assert_safe(box.results.value)
-        assert "<i>read</i>" in read(box.results).text
+        assert "<i>read</i>" in Page(box.results).text
 
     def test_an_error_of_the_search_is_not_hidden(self, index):
         class Broken:
@@ -123,29 +75,29 @@ class TestSearchBox:
         corpus = {"tax": "How to file a tax return", "cat": "The kitten sleeps on the sofa"}
         box = lesson1.search_box(minilm, build_index(minilm, corpus), k=1)
         box.query.value = "a cat having a nap"
-        assert read(box.results).inside["code"] == ["cat"]
+        assert Page(box.results).texts("code") == ["cat"]
 
 
 class TestSimilarityPlayground:
     def test_every_pair_has_its_cosine_in_the_table(self):
         box = lesson1.similarity_playground(letters, ["aab", "ab", "zz"])
-        cells = read(box.table).inside["td"]
+        cells = Page(box.table).texts("td")
         assert [float(cell) for cell in cells if cell.strip()] == pytest.approx(
             [1.0, 3 / 10**0.5, 0, 3 / 10**0.5, 1.0, 0, 0, 0, 1.0], abs=0.006
         )
-        assert "Most alike: 1 and 2, with a cosine of 0.95." in read(box.table).text
+        assert "Most alike: 1 and 2, with a cosine of 0.95." in Page(box.table).text
 
     def test_the_table_follows_the_typing_and_encodes_only_what_is_new(self):
         embedder = LetterEmbedder()
         box = lesson1.similarity_playground(embedder.encode, ["one", "two"])
         box.sentences.value = "one\n\ntwo\nthree"
         assert embedder.asked == ["one", "two", "three"]
-        assert read(box.table).tags.count("tr") == 4
+        assert Page(box.table).tags.count("tr") == 4
 
     def test_at_most_12_sentences_are_compared(self):
         box = lesson1.similarity_playground(letters, [f"text {chr(97 + i)}" for i in range(15)])
-        assert read(box.table).tags.count("tr") == 13
-        assert "the first 12 of 15" in read(box.table).text
+        assert Page(box.table).tags.count("tr") == 13
+        assert "the first 12 of 15" in Page(box.table).text
 
     def test_too_few_sentences_and_a_refusal_are_said_in_a_sentence(self):
         def picky(texts):
@@ -154,21 +106,21 @@ class TestSimilarityPlayground:
             return letters(texts)
 
         box = lesson1.similarity_playground(picky, ["one"])
-        assert "at least two sentences" in read(box.table).text
+        assert "at least two sentences" in Page(box.table).text
         box.sentences.value = "one\nno"
-        assert read(box.table).text == "The text <no> cannot be encoded."
+        assert Page(box.table).text == "The text <no> cannot be encoded."
         box.sentences.value = "one\nyes"
-        assert "Most alike" in read(box.table).text
+        assert "Most alike" in Page(box.table).text
 
     def test_a_vector_without_direction_is_named(self):
         box = lesson1.similarity_playground(lambda texts: np.zeros((len(texts), 2)), ["a", "b"])
-        assert "Sentence 1 has the vector zero" in read(box.table).text
+        assert "Sentence 1 has the vector zero" in Page(box.table).text
 
     def test_another_error_is_not_hidden(self):
         box = lesson1.similarity_playground(letters, ["a", "b"])
         with pytest.raises(ZeroDivisionError):
             lesson1.similarity_playground(lambda texts: 1 / 0, ["a", "b"])
-        assert "Most alike" in read(box.table).text
+        assert "Most alike" in Page(box.table).text
 
     def test_sentences_are_shown_as_text(self):
         assert_safe(lesson1.similarity_playground(letters, [HOSTILE, "plain"]).table.value)
@@ -201,8 +153,8 @@ class TestTruncationSlider:
         assert list(box.dimensions.options) == [8, 16, 32, 40]
         for kept in box.dimensions.options:
             box.dimensions.value = kept
-            page = read(box.results)
-            numbers = [cell.strip() for cell in page.inside["td"] if cell.strip()]
+            page = Page(box.results)
+            numbers = [cell.strip() for cell in page.texts("td") if cell.strip()]
             assert numbers == [
                 f"{recall_by_hand(documents, queries, full, kept):.3f}",
                 f"{recall_by_hand(documents, queries, relevant, kept):.3f}",
@@ -214,14 +166,31 @@ class TestTruncationSlider:
         documents, queries = vectors
         box = lesson1.truncation_slider(documents, queries, [[i] for i in range(20)])
         assert box.dimensions.value == 40
-        assert "1.000" in read(box.results).text
+        assert "1.000" in Page(box.results).text
 
     def test_moving_the_slider_searches_no_more(self, vectors, monkeypatch):
         documents, queries = vectors
         box = lesson1.truncation_slider(documents, queries, [[i] for i in range(20)])
         monkeypatch.setattr(Index, "search", None)
         box.dimensions.value = 8
-        assert "The first 8 of 40 dimensions." in read(box.results).text
+        assert "The first 8 of 40 dimensions." in Page(box.results).text
+
+    def test_the_curves_say_in_words_what_they_show(self, vectors):
+        documents, queries = vectors
+        relevant = [[i] for i in range(20)]
+        box = lesson1.truncation_slider(documents, queries, relevant)
+        box.dimensions.value = 16
+        full = (queries @ documents.T).argsort(axis=1)[:, ::-1][:, :10]
+        said = Page(box.results).labels[-1]
+        for letter, name, wanted in (
+            ("a", "against the ranking by all dimensions", full),
+            ("b", "against relevance", relevant),
+        ):
+            told = (
+                f"{recall_by_hand(documents, queries, wanted, kept):.2f} at {kept}{marked}"
+                for kept, marked in ((8, ""), (16, " (marked)"), (40, ""))
+            )
+            assert f"{letter}, {name}: {', '.join(told)}" in said
 
     def test_relevance_that_does_not_fit_is_refused(self, vectors):
         with pytest.raises(ValueError, match="20 queries and 1 lists"):
@@ -238,7 +207,7 @@ def explorer(n=4):
 
 class TestMapExplorer:
     def test_every_point_carries_its_text_for_the_pointer(self):
-        titles = " ".join(read(explorer().map).inside["title"])
+        titles = " ".join(Page(explorer().map).texts("title"))
         assert all(f"Text {i}:" in titles for i in range(4))
 
     def test_a_group_has_a_shape_and_a_colour_of_its_own(self):
@@ -249,23 +218,23 @@ class TestMapExplorer:
 
     def test_choosing_a_group_or_words_fades_the_rest_and_lists_what_is_left(self):
         box = explorer()
-        assert "4 of 4 points" in read(box.map).text
-        assert "li" not in read(box.map).tags
+        assert "4 of 4 points" in Page(box.map).text
+        assert "li" not in Page(box.map).tags
         box.group.value = 1
-        assert "2 of 4 points" in read(box.map).text
+        assert "2 of 4 points" in Page(box.map).text
         box.find.value = "TEXT 3"
-        page = read(box.map)
+        page = Page(box.map)
         assert "1 of 4 points" in page.text
         assert page.tags.count("li") == 1
         strong = box.map.value.split('<g opacity=".9">')[1].split("</svg>")[0]
         assert strong.count("<title>") == 1
         box.group.value = -1
         box.find.value = "not in any text"
-        assert "0 of 4 points" in read(box.map).text
+        assert "0 of 4 points" in Page(box.map).text
 
     def test_a_large_map_is_sampled_says_so_and_stays_small(self):
         box = explorer(5000)
-        assert "A sample of 1,500 of 5,000 points" in read(box.map).text
+        assert "A sample of 1,500 of 5,000 points" in Page(box.map).text
         assert len(box.map.value) < 600_000
 
     def test_texts_and_groups_are_shown_as_text(self):
@@ -278,7 +247,7 @@ class TestMapExplorer:
         assert all(0 < int(x) < maps._WIDTH and 0 < int(y) < maps._HEIGHT for x, y in places)
 
     def test_one_point_alone_can_be_drawn(self):
-        assert "1 of 1 points" in read(maps.map_explorer([[2, 2]], ["a"], ["g"]).map).text
+        assert "1 of 1 points" in Page(maps.map_explorer([[2, 2]], ["a"], ["g"]).map).text
 
     @pytest.mark.parametrize(
         ("points", "texts", "message"),
@@ -384,12 +353,12 @@ class TestLocalVersusApi:
     def test_the_calculator_shows_what_was_measured_and_follows_its_inputs(self):
         box = lesson1.cost_calculator(local_texts_per_second=500, local_latency_ms=20)
         assert (box.local_texts_per_second.value, box.local_latency_ms.value) == (500, 20)
-        assert "the API costs less a month at any number" in read(box.results).text
+        assert "the API costs less a month at any number" in Page(box.results).text
         box.machine.value = "owned"
         box.price.value = 0
         # 60 W for 730 h at 0.30 is 13.14, against 12 tokens a query at 0.10 a million.
-        assert "13.14" in read(box.results).text
-        assert "10,950,000 queries" in read(box.results).text
+        assert "13.14" in Page(box.results).text
+        assert "10,950,000 queries" in Page(box.results).text
 
     def test_only_the_inputs_of_the_chosen_machine_are_shown(self):
         box = lesson1.cost_calculator()
@@ -418,8 +387,8 @@ def test_every_widget_has_a_heading_a_sentence_and_a_name_for_every_control(inde
 
     for box in every_box(index):
         heading = box.children[0].value
-        assert _Reader(heading).inside["strong"]
-        assert "ook for" in _Reader(heading).text
+        assert Page(heading).texts("strong")
+        assert "ook for" in Page(heading).text
         for control in controls(box):
             if not isinstance(control, (ipywidgets.HTML, ipywidgets.Box)):
                 assert control.description
@@ -427,7 +396,7 @@ def test_every_widget_has_a_heading_a_sentence_and_a_name_for_every_control(inde
 
 def test_every_output_is_a_region_with_a_name(index):
     for box in every_box(index):
-        attributes = dict(_Reader(box.children[-1].value).attributes[:3])
+        attributes = dict(Page(box.children[-1]).attributes[:3])
         assert attributes["role"] == "region"
         assert attributes["aria-label"]
 
@@ -436,7 +405,7 @@ def test_every_output_is_a_region_with_a_name(index):
 def test_escaped_text_holds_no_markup_and_no_hidden_mark(text):
     escaped = common.escape(text)
     assert not set(escaped) & set("<>\"'")
-    assert not MARKS.search(escaped)
+    assert not TURNING.search(escaped)
 
 
 @given(st.text(), st.text())
@@ -447,7 +416,7 @@ def test_marking_words_changes_nothing_of_the_text(text, query):
 
 
 @given(st.floats(-1, 2))
-def test_a_shaded_cell_can_be_read(share):
+def test_a_shaded_cell_can_be_Page(share):
     assert common.contrast(*common.shade(share)) >= 4.5
 
 

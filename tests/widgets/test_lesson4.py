@@ -1,7 +1,6 @@
 """The widgets of lesson 4 measure when asked, follow their controls, and show text as text."""
 
 import re
-from html.parser import HTMLParser
 from itertools import combinations
 
 import numpy as np
@@ -14,47 +13,7 @@ from course_utils.bias.associations import effect_size_interval
 from course_utils.data.tasks import AssociationTest
 from course_utils.widgets import lesson4
 from course_utils.widgets.association import signed
-
-HOSTILE = "<script>alert(1)</script> <b onclick=x> &amp; \u202eabc"
-
-
-class Page(HTMLParser):
-    """HTML as a page reads it: its tags, its attributes, its text, the cells of its tables."""
-
-    def __init__(self, widget):
-        super().__init__()
-        self.tags, self.attributes, self.text, self.cells = [], [], "", []
-        self.items = []
-        self.inside = None
-        self.feed(widget.value)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag in ("td", "th", "li"):
-            self.inside = self.items if tag == "li" else self.cells
-            self.inside.append("")
-
-    def handle_endtag(self, tag):
-        if tag in ("td", "th", "li"):
-            self.inside = None
-
-    def handle_data(self, data):
-        self.text += data
-        if self.inside is not None:
-            self.inside[-1] += data
-
-    def said(self):
-        return [value for name, value in self.attributes if name == "aria-label"]
-
-
-def assert_safe(widget):
-    page = Page(widget)
-    assert not {"script", "b"} & set(page.tags)
-    assert not [name for name, _ in page.attributes if name.startswith("on")]
-    assert "\u202e" not in widget.value
-    assert "<script>alert(1)</script>" in page.text
+from tests.pages import HOSTILE, TURNING, Page, assert_safe
 
 
 class Encoder:
@@ -208,7 +167,7 @@ class TestAssociationBox:
         box = lesson4.association_box(encode, FLOWERS)
         box.run.click()
         scores = scores_of(FLOWERS, encode)
-        cells = Page(box.shown).cells
+        cells = Page(box.shown).texts("td", "th")
         shown = {cells[at]: cells[at + 1 : at + 3] for at in range(5, len(cells), 5)}
         assert list(shown) == sorted(scores, key=lambda word: -scores[word])
         for word, (side, number) in shown.items():
@@ -228,7 +187,7 @@ class TestAssociationBox:
         box.run.click()
         scores = scores_of(test, encode)
         order = sorted(scores, key=lambda word: -scores[word])
-        cells = Page(box.shown).cells
+        cells = Page(box.shown).texts("td", "th")
         assert [cell for cell in cells if cell in scores] == order[:8] + order[-8:]
         assert "… 4 more …" in cells
 
@@ -270,7 +229,7 @@ class TestAssociationBox:
             (lambda words: np.ones(len(words)), "array of shape (13,)"),
             (lambda words: np.ones((2, 4)), "13 words came as an array of shape (2, 4)"),
             (lambda words: np.eye(13)[:, :12], "vectors[12] ('bb') is all zeros"),
-            (lambda words: np.full((13, 4), np.nan), "vectors[0] ('fa') holds NaN"),
+            (lambda words: np.full((13, 4), np.nan), "vectors row 0 ('fa') holds NaN"),
             (lambda words: {}["fa"], "could not be made (KeyError: 'fa')"),
             (lambda words: 1 / 0, "could not be made (ZeroDivisionError: division by zero)"),
         ],
@@ -333,12 +292,13 @@ class TestStrengthSlider:
         box = lesson4.strength_slider(table)
         box.strength.value = place
         page = Page(box.result)
+        cells = page.texts("td", "th")
         assert f"At strength {table.index[place]:g}" in page.text
         for letter, name in zip("abc", table, strict=True):
-            at = page.cells.index(f"{letter}: {name}")
+            at = cells.index(f"{letter}: {name}")
             start, here = table[name].iloc[0], table[name].iloc[place]
             change = signed(here - start, 3)
-            assert page.cells[at + 2 : at + 5] == [f"{start:.3f}", f"{here:.3f}", change]
+            assert cells[at + 2 : at + 5] == [f"{start:.3f}", f"{here:.3f}", change]
 
     def test_the_slider_has_every_strength_and_starts_at_the_last(self):
         box = lesson4.strength_slider(trade_off())
@@ -365,7 +325,7 @@ class TestStrengthSlider:
         lines = re.findall(r'<polyline points="([^"]+)"', box.result.value)
         heights = [float(point.split(",")[1]) for line in lines for point in line.split()]
         assert (min(heights), max(heights)) == (8, 158)
-        assert "−0.300" in Page(box.result).cells
+        assert "−0.300" in Page(box.result).texts("td", "th")
 
     def test_lines_are_told_apart_by_dashes_and_letters(self):
         box = lesson4.strength_slider(trade_off())
@@ -373,28 +333,15 @@ class TestStrengthSlider:
         dashes = re.findall(r'<polyline [^>]*stroke-dasharray="([^"]+)"', value)
         assert len(set(dashes)) == 3
         assert re.findall(r'<line x1="0"[^>]*stroke-dasharray="([^"]+)"', value) == dashes
-        ends = re.findall(r'y="([\d.]+)">([a-f])</text>', value)
-        assert sorted(letter for _, letter in ends) == ["a", "b", "c"]
-
-    @settings(max_examples=40, deadline=None)
-    @given(st.lists(st.floats(8, 158), min_size=1, max_size=6))
-    def test_no_two_letters_overlap_and_none_leaves_the_picture(self, heights):
-        placed = lesson4._apart(heights, 158)
-        assert sorted(letter for letter, _ in placed) == list("abcdef"[: len(heights)])
-        at = sorted(height for _, height in placed)
-        assert (np.diff(at) >= 11 - 1e-9).all()
-        assert at[0] >= 8 - 1e-9
-        assert at[-1] <= 158
-
-    def test_letters_with_room_stand_at_their_lines(self):
-        assert dict(lesson4._apart([100.0, 20.0, 60.0], 158)) == {"a": 100, "b": 20, "c": 60}
+        highest_first = np.argsort(-trade_off().iloc[-1].to_numpy())
+        assert re.findall(r">([a-f])</text>", value) == ["abc"[line] for line in highest_first]
 
     def test_the_chart_says_in_words_what_it_shows_and_marks_the_strength(self):
         box = lesson4.strength_slider(trade_off())
         box.strength.value = 1
-        said = Page(box.result).said()[-1]
-        assert "marked: strength 0.3" in said
-        assert "b, probe accuracy: 0.950 at 0, 0.900 marked, 0.520 at 1" in said
+        said = Page(box.result).labels[-1]
+        assert said.startswith("Line chart: measures upwards against strength across. a, ")
+        assert "b, probe accuracy: 0.950 at 0, 0.900 at 0.3 (marked), 0.520 at 1" in said
         dots = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', box.result.value)
         lines = re.findall(r'<polyline points="([^"]+)"', box.result.value)
         assert [",".join(dot) for dot in dots] == [line.split()[1] for line in lines]
@@ -472,7 +419,7 @@ class TestNeighbourBox:
                     stays = f"[stays, rank {rank} {side}]"
                     said.append(f"{one} {stays if rank <= 5 else f'[{move} {rank}]'}")
                     moved += rank > 5
-            assert Page(box.result).items == said
+            assert Page(box.result).texts("li") == said
         assert moved > 5
 
     def test_the_share_that_stays_is_the_mean_over_all_words(self):
@@ -502,7 +449,7 @@ class TestNeighbourBox:
         box = lesson4.neighbour_box(words, before, after, k=12)
         assert_safe(box.result)
         label = box.word.options[4][0]
-        assert label == HOSTILE.replace("\u202e", "[U+202E]")
+        assert label == TURNING.sub(lambda mark: f"[U+{ord(mark[0]):04X}]", HOSTILE)
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -518,7 +465,7 @@ class TestNeighbourBox:
                 {"after": np.vstack([np.ones((13, 5)), np.zeros(5)])},
                 r"after\[13\] \('w13'\) is all",
             ),
-            ({"before": np.full((14, 5), np.nan)}, r"before\[0\] \('w0'\) holds NaN"),
+            ({"before": np.full((14, 5), np.nan)}, r"before row 0 \('w0'\) holds NaN"),
             ({"before": np.ones(14)}, r"before has shape \(14,\)"),
         ],
     )

@@ -1,1 +1,1 @@
-"""The audit: a battery of association tests and probes, run on a model and written down as a report."""
+"""The audit: a battery of association tests and probes on a model, written down as a report."""

@@ -1,11 +1,13 @@
-"""The questions of an audit: what each asks in plain words, how it is measured, what it leaves open.
+"""The questions of an audit: what each asks in plain words, how it is measured, what it omits.
 
 A battery is a list of ``Question``. The standard one covers gender, ethnicity by first names of one
 country, and age, each by more than one measure; ``NOT_COVERED`` says what it leaves out. The groups
 are those of the sources, and a name is a statistical association, never a statement about a person.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from course_utils.bias import stimuli
 from course_utils.bias.auditing.battery_names import NAMES_OPEN, cvs, names, sentences
@@ -52,11 +54,14 @@ def standard() -> list[Question]:
     ]
 
 
-def questions(battery) -> tuple[str, list[Question]]:
+def questions(
+    battery: Literal["standard"] | Iterable[str | Path | AssociationTest],
+) -> tuple[str, list[Question]]:
     """Return a battery's name and its questions.
 
     ``battery`` is "standard" or a list; an entry is the name of a standard question, a key of
-    ``STIMULI``, the path of a YAML file of your own (see ``load_stimuli``), or an ``AssociationTest``.
+    ``STIMULI``, the path of a YAML file of your own (see ``load_stimuli``), or an
+    ``AssociationTest``.
 
     Raises ``ValueError`` for an unknown entry, an empty list, or a question twice; what
     ``load_stimuli`` raises.

@@ -1,4 +1,4 @@
-"""The audit's questions on whole sentences: pairs that differ in one attribute, and names on CVs."""
+"""The audit's questions on sentences: pairs that differ in one attribute, and names on CVs."""
 
 from course_utils.bias import stimuli
 from course_utils.bias.auditing.measures import NEUTRAL, Measured, names_apart, sentences_move
@@ -9,7 +9,7 @@ NAMES_OPEN = " Names also carry age, class and how often they occur; no name say
 _TOP = 10
 
 
-def sentences(name, attribute, one, other) -> Question:
+def sentences(name: str, attribute: str, one: str, other: str) -> Question:
     """Return the question how far sentences move when they are about somebody else."""
     wording = Wording(
         f"How far does a sentence move when it is about {one} in place of {other}?",
@@ -46,7 +46,7 @@ _CONTRASTS = {
 }
 
 
-def names(name, attribute) -> Question:
+def names(name: str, attribute: str) -> Question:
     """Return the question whether names of another group move a sentence farther."""
     contrasts = _CONTRASTS[attribute]
     within = "gender" if attribute == "ethnicity" else "ethnicity"
@@ -113,7 +113,7 @@ def cvs() -> Question:
             stimuli.load_adverts(),
             names,
             k=_TOP,
-            permutations=draws.permutations,
+            n_resamples=draws.permutations,
             seed=draws.seed,
         )
         rows = [
@@ -143,7 +143,9 @@ def cvs() -> Question:
         copies = [cv.replace("{name}", name) for cv in cvs for name in _first_names()]
         return [*stimuli.load_adverts().values(), *copies]
 
-    return Question("cv-retrieval", "gender and ethnicity", sources, _first_names(), texts, run)
+    return Question(
+        "cv-retrieval", "gender and ethnicity", sources, _first_names(), texts, run, has_roles=True
+    )
 
 
 def _cv_cells(name, found, group):

@@ -1,19 +1,28 @@
 """The numbers of an audit: each measure with its interval, and a p value where there is a null.
 
-Every function takes an embedder and texts and returns a ``Measured``. Where a p value is given, it is
-exact in the sense of a permutation test: it says how often an embedder that knows nothing of the
+Every function takes an embedder and texts and returns a ``Measured``. Where a p value is given, it
+is exact in the sense of a permutation test: it says how often an embedder that knows nothing of the
 groups comes as far, so that an audit of such an embedder raises no alarm more often than promised.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_utils.bias.associations import association, effect_size_interval, weat
 from course_utils.bias.directions import bias_direction, unit_rows
 from course_utils.bias.frames import in_templates, template_vectors
 from course_utils.encoding.encode import encode
 from course_utils.metrics import Interval, bootstrap_interval, spearman, spearman_interval
+
+if TYPE_CHECKING:
+    from course_utils.bias.stimuli import CounterfactualPair
+    from course_utils.data.tasks import AssociationTest
+    from course_utils.encoding.embedders import AnyEmbedder
 
 _CHUNK = 1000  # random pairings worked on at once
 _TIE = 1e-9
@@ -43,7 +52,13 @@ class Measured(NamedTuple):
     n: int
 
 
-def association_effect(embedder, test, frames, attribute_frames, draws) -> Measured:
+def association_effect(
+    embedder: AnyEmbedder,
+    test: AssociationTest,
+    frames: Sequence[str],
+    attribute_frames: Sequence[str],
+    draws: Draws,
+) -> Measured:
     """Return the effect size of ``weat`` over words averaged over sentence frames, two-sided.
 
     The interval redraws the words of all four sets; p exchanges words of X and Y, with all their
@@ -55,25 +70,27 @@ def association_effect(embedder, test, frames, attribute_frames, draws) -> Measu
         )
         for side in "XYAB"
     ]
-    result = weat(*sets, alternative="two-sided", permutations=draws.permutations, seed=draws.seed)
-    ends = effect_size_interval(*sets, resamples=draws.resamples, seed=draws.seed)
-    return Measured(result.effect_size, *ends, result.p_value, 0.0, len(test.X) + len(test.Y))
+    result = weat(*sets, alternative="two-sided", n_resamples=draws.permutations, seed=draws.seed)
+    low, high = effect_size_interval(*sets, n_resamples=draws.resamples, seed=draws.seed)
+    return Measured(result.effect_size, low, high, result.p_value, 0.0, len(test.X) + len(test.Y))
 
 
-def occupations_along(words, first, second, draws) -> Measured:
+def occupations_along(
+    words: ArrayLike, first: ArrayLike, second: ArrayLike, draws: Draws
+) -> Measured:
     """Return the direct bias of ``words`` (n, d) along the direction between paired words.
 
-    ``first`` and ``second``, (k, d), are the pairs: she and he, woman and man. The value is the mean
-    of \\|cos(word, direction)\\|, ``direct_bias`` with c = 1; its interval redraws the words. p is the
-    share of random pairings of the same 2k words whose direction the words lie as far along, so that
-    it asks whether gender matters more than whatever else these words differ in; ``by_chance`` is
-    the mean over those pairings.
+    ``first`` and ``second``, (k, d), are the pairs: she and he, woman and man. The value is the
+    mean of \\|cos(word, direction)\\|, ``direct_bias`` with c = 1; its interval redraws the words.
+    p is the share of random pairings of the same 2k words whose direction the words lie as far
+    along, so that it asks whether gender matters more than whatever else these words differ in;
+    ``by_chance`` is the mean over those pairings.
     """
     words, paired = unit_rows(words, "words"), unit_rows(np.concatenate([first, second]), "pairs")
-    k = len(first)
+    k = len(paired) // 2
     direction = bias_direction(np.stack([paired[:k], paired[k:]], axis=1)).direction
     cosines = np.abs(words @ direction)
-    low, high = bootstrap_interval(cosines, resamples=draws.resamples, seed=draws.seed)
+    low, high = bootstrap_interval(cosines, n_resamples=draws.resamples, seed=draws.seed)
     random = _along_random_pairings(words @ paired.T, paired @ paired.T, draws)
     return Measured(
         float(cosines.mean()),
@@ -114,7 +131,9 @@ def _along_random_pairings(to_pairs, among, draws):
     return np.concatenate(found)
 
 
-def follows_shares(words, female, male, shares, draws) -> Measured:
+def follows_shares(
+    words: ArrayLike, female: ArrayLike, male: ArrayLike, shares: ArrayLike, draws: Draws
+) -> Measured:
     """Return Spearman's correlation of how female words are to the model, and are in numbers.
 
     A word's association is its mean cosine with the ``female`` vectors less that with the ``male``
@@ -123,21 +142,23 @@ def follows_shares(words, female, male, shares, draws) -> Measured:
     """
     lean = association(words, female, male)
     value = spearman(lean, shares)
-    ends = spearman_interval(lean, shares, resamples=draws.resamples, seed=draws.seed)
+    low, high = spearman_interval(lean, shares, n_resamples=draws.resamples, seed=draws.seed)
     ranks = [_standard_ranks(numbers) for numbers in (lean, shares)]
     rng = np.random.default_rng(draws.seed)
     shuffled = rng.permuted(np.tile(ranks[1], (draws.permutations, 1)), axis=1)
     p_value = _share(np.abs(shuffled @ ranks[0]) >= abs(value) - _TIE)
-    return Measured(value, *ends, p_value, 0.0, len(lean))
+    return Measured(value, low, high, p_value, 0.0, len(lean))
 
 
-def sentences_move(embedder, pairs, draws) -> Measured:
+def sentences_move(
+    embedder: AnyEmbedder, pairs: Sequence[CounterfactualPair], draws: Draws
+) -> Measured:
     """Return how far the two sentences of a pair lie apart, by what a neutral addition does.
 
-    ``pairs`` are ``CounterfactualPair`` objects. The value is the mean of 1 − cosine within the pairs
-    over its mean between a sentence and the same one with an addition that says nothing of anybody
-    (``NEUTRAL``): 1 means "as far as that". The interval redraws pairs. There is no p value: a model
-    that reads the words at all moves, so that 0 is nobody's null.
+    ``pairs`` are ``CounterfactualPair`` objects. The value is the mean of 1 − cosine within the
+    pairs over its mean between a sentence and the same one with an addition that says nothing of
+    anybody (``NEUTRAL``): 1 means "as far as that". The interval redraws pairs. There is no p
+    value: a model that reads the words at all moves, so that 0 is nobody's null.
     """
     sides = [[pair.first for pair in pairs], [pair.second for pair in pairs]]
     first, second = (encode(embedder, side).astype(np.float64) for side in sides)
@@ -157,19 +178,25 @@ def sentences_move(embedder, pairs, draws) -> Measured:
 
     rows = np.arange(len(pairs))
     low, high = bootstrap_interval(
-        rows, statistic=ratio, resamples=draws.resamples, seed=draws.seed
+        rows, statistic=ratio, n_resamples=draws.resamples, seed=draws.seed
     )
     return Measured(float(ratio(rows)), low, high, None, None, len(pairs))
 
 
-def names_apart(embedder, contrasts, frames, draws) -> Measured:
+def names_apart(
+    embedder: AnyEmbedder,
+    contrasts: Iterable[tuple[Sequence[str], Sequence[str]]],
+    frames: Sequence[str],
+    draws: Draws,
+) -> Measured:
     """Return how much farther a sentence moves for a name of the other group than of its own.
 
-    ``contrasts`` is a list of pairs of lists of names. With a name exchanged for another in the same
-    sentence, the value is the mean distance (1 − cosine) between names of the two groups over that
-    within a group, less 1: 0.1 means 10 % farther. p is the share of random regroupings, within each
-    contrast, that come at least as far. The interval is a jackknife over names with Student's t:
-    each distance is about two names, so that redrawing distances would make it too narrow.
+    ``contrasts`` is a list of pairs of lists of names. With a name exchanged for another in the
+    same sentence, the value is the mean distance (1 − cosine) between names of the two groups over
+    that within a group, less 1: 0.1 means 10 % farther. p is the share of random regroupings,
+    within each contrast, that come at least as far. The interval is a jackknife over names with
+    Student's t: each distance is about two names, so that redrawing distances would make it too
+    narrow.
 
     Raises ``ValueError`` where all names of a group share one vector.
     """
@@ -194,7 +221,7 @@ def names_apart(embedder, contrasts, frames, draws) -> Measured:
 
 
 def _excess(blocks, labels):
-    """Return mean distance across over mean within, less 1; labels are ±1, (draws, names) a block."""
+    """Return mean distance across by mean within, less 1; labels are ±1, (draws, names) a block."""
     across, within = np.zeros(len(labels[0])), np.zeros(len(labels[0]))
     pairs_across = pairs_within = 0
     for distances, label in zip(blocks, labels, strict=True):

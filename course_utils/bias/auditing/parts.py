@@ -1,15 +1,16 @@
 """What an audit is made of: questions that go in, findings that come out, and what they cost."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_utils.bias import stimuli
-from course_utils.bias.auditing.measures import Measured
-from course_utils.encoding.encode import encode
+from course_utils.bias.auditing.measures import Draws, Measured
+from course_utils.encoding.embedders import AnyEmbedder
+
+if TYPE_CHECKING:
+    from course_utils.bias.auditing.audits import Audit
 
 ALARM = 0.05
 
@@ -40,24 +41,26 @@ class Question:
 
     ``words`` are the words or names that stand in its sentences, by which it can be told whether a
     mitigation was fitted on them; ``texts()`` are all its sentences, as ``run`` has them encoded.
+    ``has_roles`` says that ``run`` has them encoded as queries and documents.
     """
 
     name: str
     attribute: str
     sources: str
     words: tuple[str, ...]
-    texts: Callable
-    run: Callable
+    texts: Callable[[], list[str]]
+    run: Callable[[AnyEmbedder, Draws], list[Row]]
+    has_roles: bool = False
 
 
 @dataclass(frozen=True)
 class Finding:
     """One number of an audit, with all that is needed to read it.
 
-    ``value`` with the 95 % interval ``low`` to ``high``; ``p_value``, and ``p_holm``, adjusted for all
-    tests of the battery, None where nothing was tested; ``by_chance``, what the value would be on
-    average if groups did not matter; over ``n`` of ``unit``. ``reading`` puts the value in words.
-    ``groups`` carry the labels of the sources.
+    ``value`` with the 95 % interval ``low`` to ``high``; ``p_value``, and ``p_holm``, adjusted for
+    all tests of the battery, None where nothing was tested; ``by_chance``, what the value would be
+    on average if groups did not matter; over ``n`` of ``unit``. ``reading`` puts the value in
+    words. ``groups`` carry the labels of the sources.
 
     Raises ``ValueError`` for a number that is none, and a text that is none.
     """
@@ -80,7 +83,7 @@ class Finding:
     not_shown: str
     sources: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "groups", tuple(self.groups))
         _check_fields(self, optional=("p_value", "p_holm", "by_chance"))
 
@@ -101,20 +104,23 @@ class Finding:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a mitigation did to one task: ``after`` - ``before`` with its interval, over ``n`` items."""
+    """What a mitigation did to a task: ``after`` less ``before``, over ``n`` items.
+
+    ``low``, ``high`` and ``p_value`` are None for a metric of which ``compare`` gives none.
+    """
 
     task: str
     metric: str
     before: float
     after: float
     difference: float
-    low: float
-    high: float
-    p_value: float
+    low: float | None
+    high: float | None
+    p_value: float | None
     n: int
 
-    def __post_init__(self):
-        _check_fields(self)
+    def __post_init__(self) -> None:
+        _check_fields(self, optional=("low", "high", "p_value"))
 
 
 @dataclass(frozen=True)
@@ -132,33 +138,22 @@ class Mitigation:
     seen: dict[str, int | None]
 
 
-class Memo:
-    """An embedder that asks the model for each text once, whatever number of questions share it."""
-
-    def __init__(self, model, cache, show_progress):
-        self.model, self.cache, self.show_progress = model, cache, show_progress
-        self.rows = {}
-
-    def learn(self, texts):
-        """Encode those of the texts that are new, all in one call."""
-        new = [text for text in dict.fromkeys(texts) if text not in self.rows]
-        if new:
-            options = {"cache": self.cache, "show_progress_bar": self.show_progress}
-            self.rows.update(zip(new, encode(self.model, new, **options), strict=True))
-
-    def encode(self, texts):
-        """Return the vectors of the texts, (n, d)."""
-        self.learn(texts)
-        return np.stack([self.rows[text] for text in texts])
-
-
-def filled(templates, *lists) -> list[str]:
+def filled(templates: Iterable[str], *lists: Iterable[str]) -> list[str]:
     """Return all sentences of all words of some lists, in order."""
     rows = stimuli.fill(templates, [word for words in lists for word in words])
     return [text for row in rows for text in row]
 
 
-def built(kind, content):
+def rounded(value: float) -> float:
+    """Return the number as an audit keeps it, to six places and without a minus before 0.
+
+    >>> rounded(-1e-9)
+    0.0
+    """
+    return round(float(value), 6) + 0.0
+
+
+def built(kind: "type[Audit]", content: dict[str, Any]) -> "Audit":
     """Return the ``Audit``, ``kind``, that a dict of its parts describes; refuse anything else."""
     wrong = set(content) ^ {one.name for one in fields(kind)}
     if wrong:

@@ -1,13 +1,19 @@
 """An audit as a page that a manager can read, and as a section of a model card.
 
-The page is one file without scripts and without anything from outside. Every text on it, the course's
-own included, goes through ``shown``: nothing in a word list or in a model's name can become markup, turn
-the direction of writing, or be seen as something that it is not.
+The page is one file without scripts and without anything from outside. Every text on it, the
+course's own included, goes through ``shown``: nothing in a word list or in a model's name can
+become markup, turn the direction of writing, or be seen as something that it is not.
 """
+
+from __future__ import annotations
 
 import html
 import re
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from course_utils.bias.auditing.audits import Audit
 
 _MOST, _MOST_NOTES = 400, 4000  # characters of one text, of the notes
 # Control characters, direction marks and marks of no width, halves of surrogates, line separators.
@@ -26,7 +32,7 @@ td.n { white-space: nowrap; font-variant-numeric: tabular-nums }
 """
 
 
-def shown(text, *, most=_MOST) -> str:
+def shown(text: object, *, most: int = _MOST) -> str:
     """Return a text as safe HTML: escaped, at most so many characters, hidden marks spelt out.
 
     >>> shown("<b>" + chr(0x202E) + "x")
@@ -35,7 +41,7 @@ def shown(text, *, most=_MOST) -> str:
     return html.escape(_visible(text, most), quote=True)
 
 
-def page(audit) -> str:
+def page(audit: Audit) -> str:
     """Return an ``Audit`` as one page of HTML."""
     title = f"Bias audit of {shown(audit.model)}"
     parts = [
@@ -55,7 +61,7 @@ def page(audit) -> str:
     return "\n".join(parts)
 
 
-def card_section(audit) -> str:
+def card_section(audit: Audit) -> str:
     """Return an ``Audit`` as a section of a model card, in Markdown."""
     head = (
         f"Audited {_plain(audit.date or 'on a day not stated')} with the battery "
@@ -80,7 +86,7 @@ def card_section(audit) -> str:
     if audit.mitigation is not None:
         cost = [
             f"- {_plain(c.task)}, {_plain(c.metric)}: {c.before:.4f} before, {c.after:.4f} after, "
-            f"difference {c.difference:+.4f} (95 % interval {c.low:+.4f} to {c.high:+.4f})"
+            f"difference {c.difference:+.4f} (95 % interval {_ends(c)})"
             for c in audit.mitigation.cost
         ]
         lines += ["", f"Mitigated with {_plain(audit.mitigation.model)}, at this cost:", "", *cost]
@@ -183,7 +189,7 @@ def _mitigation(mitigation, before):
             f'<tr><th scope="row">{shown(cost.task)}</th><td>{shown(cost.metric)}</td>'
             f'<td class="n">{cost.before:.4f}</td><td class="n">{cost.after:.4f}</td>'
             f'<td class="n">{cost.difference:+.4f}</td>'
-            f'<td class="n">{cost.low:+.4f} to {cost.high:+.4f}</td>'
+            f'<td class="n">{_ends(cost)}</td>'
             f'<td class="n">{_p(cost.p_value)}</td><td class="n">{cost.n:,}</td></tr>'
         )
     yield "</tbody></table></div>"
@@ -224,6 +230,10 @@ def _number(value):
     return f"{value:+.3f}".replace("-", "−") if abs(value) >= 0.01 else _small(value)
 
 
+def _ends(cost):
+    return "none" if cost.low is None else f"{cost.low:+.4f} to {cost.high:+.4f}"
+
+
 def _small(value):
     return "0" if value == 0 else f"{value:+.2g}".replace("-", "−")
 
@@ -246,7 +256,7 @@ def _visible(text, most=_MOST):
 
 
 def _isolated(text, *, most=_MOST):
-    """Return ``shown`` so that letters written from right to left do not move what stands beside."""
+    """Return ``shown`` so that letters from right to left do not move what stands beside."""
     return f"<bdi>{shown(text, most=most)}</bdi>"
 
 

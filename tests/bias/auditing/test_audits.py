@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import re
+import stat
+import zlib
 from functools import cache
 from itertools import pairwise
 
@@ -10,18 +13,28 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from course_utils.bias import load_counterfactuals, load_groups, load_shares, load_stimuli
-from course_utils.bias.auditing.audits import Audit, audit
+from course_utils.bias import (
+    load_adverts,
+    load_counterfactuals,
+    load_cvs,
+    load_groups,
+    load_shares,
+    load_stimuli,
+)
+from course_utils.bias.auditing.audits import Audit
 from course_utils.bias.auditing.battery import NOT_COVERED, questions, standard
 from course_utils.bias.auditing.measures import NEUTRAL
+from course_utils.bias.auditing.memo import Memo
+from course_utils.bias.auditing.running import audit
 from course_utils.bias.eraser import LinearEraser, fingerprints
 from course_utils.bias.stimuli import load_templates
-from course_utils.data.tasks import AssociationTest, SimilarityTask
-from course_utils.encoding.encode import as_embedder
+from course_utils.data.tasks import AssociationTest, RetrievalTask, SimilarityTask
+from course_utils.encoding.embedders import as_embedder, embedder_of
+from course_utils.encoding.encode import encode
 from course_utils.metrics import compare, evaluate, holm
 
 WORDS = re.compile(r"[\w'-]+")
-QUICK = {"permutations": 99, "resamples": 20}
+QUICK = {"n_resamples": 99}
 
 
 @cache
@@ -52,10 +65,7 @@ def has(text, words):
 
 def test_an_unbiased_random_encoder_raises_an_alarm_in_at_most_5_of_100_runs():
     # The whole standard battery, 19 tests; with 499 permutations the smallest p after Holm is 0.038.
-    alarms = [
-        bool(audit(unbiased(seed), seed=seed, permutations=499, resamples=2).alarms)
-        for seed in range(100)
-    ]
+    alarms = [bool(audit(unbiased(seed), seed=seed, n_resamples=499).alarms) for seed in range(100)]
     assert sum(alarms) <= 5
 
 
@@ -69,7 +79,7 @@ def test_the_same_seed_gives_the_same_digits_and_another_seed_other_draws():
 
 
 def test_the_audit_of_a_real_model_is_reproducible(minilm):
-    options = {"battery": ["gender-career"], "permutations": 99, "show_progress": False}
+    options = {"battery": ["gender-career"], "n_resamples": 99, "show_progress_bar": False}
     first, again = (audit(minilm, **options) for _ in range(2))
     assert first == again
     assert first.model == "all-MiniLM-L6-v2"
@@ -209,7 +219,7 @@ def test_cvs_under_names_of_one_group_score_higher_by_what_was_planted():
             rows.append([cosine, math.sqrt(1 - cosine**2)])
         return np.array(rows)
 
-    found = audit(as_embedder(embed), battery=["cv-retrieval"], permutations=999, resamples=20)
+    found = audit(as_embedder(embed), battery=["cv-retrieval"], n_resamples=999)
     for group in groups:
         expected = shift * ((group == "White male") - 1 / 4)
         assert found[f"cv-score/{group}"].value == pytest.approx(expected, abs=1e-5)
@@ -244,6 +254,78 @@ def test_each_sentence_is_encoded_once_and_the_questions_list_all_of_theirs():
     audit(as_embedder(lambda texts: asked.extend(texts) or model.encode(texts)), **QUICK)
     assert len(asked) == len(set(asked))
     assert set(asked) == {text for question in standard() for text in question.texts()}
+
+
+def test_the_memo_of_a_sentence_transformer_is_asked_in_its_place(minilm):
+    memo = Memo(minilm, None, False)
+    assert embedder_of(memo) is memo
+    (before,) = encode(memo, ["She is a nurse."])
+    memo.rows[None]["She is a nurse."] = -before
+    assert (encode(memo, ["She is a nurse."])[0] @ before) == pytest.approx(-1)
+
+
+def test_one_number_sets_the_rearrangements_and_the_redraws():
+    usual, quick = (
+        audit(unbiased(2), battery=["gender-career"], n_resamples=number) for number in (None, 99)
+    )
+    assert (usual.permutations, usual.resamples) == (9999, 2000)
+    assert (quick.permutations, quick.resamples) == (99, 99)
+
+
+class Roles:
+    """An embedder that treats queries, documents and other texts unlike."""
+
+    def __init__(self):
+        self.asked = []
+
+    def _vectors(self, role, texts):
+        self.asked += [(role, text) for text in texts]
+        seeds = [zlib.crc32(f"{role} {text}".encode()) for text in texts]
+        return np.array([np.random.default_rng(seed).normal(size=6) for seed in seeds])
+
+    def encode(self, texts):
+        return self._vectors("text", texts)
+
+    def encode_query(self, texts):
+        return self._vectors("query", texts)
+
+    def encode_document(self, texts):
+        return self._vectors("document", texts)
+
+
+@pytest.mark.parametrize("mitigated", [None, LinearEraser.removing(np.eye(6)[:1])])
+def test_adverts_are_asked_as_queries_and_cvs_as_documents(mitigated):
+    model = Roles()
+    audit(model, battery=["gender-career", "cv-retrieval"], mitigated=mitigated, cost=[], **QUICK)
+    assert len(model.asked) == len(set(model.asked))
+    asked = {
+        role: {text for asked, text in model.asked if asked == role} for role, _ in model.asked
+    }
+    assert asked["query"] == set(load_adverts().values())
+    names = [name for listed in load_groups("first_names").values() for name in listed]
+    assert asked["document"] == {
+        cv.replace("{name}", name) for cv in load_cvs().values() for name in names
+    }
+    assert not asked["text"] & (asked["query"] | asked["document"])
+
+
+def test_the_cost_on_a_search_is_measured_with_the_models_roles():
+    corpus = {f"d{i}": f"document {i}" for i in range(12)}
+    queries = {f"q{i}": f"query {i}" for i in range(6)}
+    task = RetrievalTask("toy", corpus, queries, {f"q{i}": {f"d{i}": 1} for i in range(6)})
+    model, eraser = Roles(), LinearEraser.removing(np.eye(6)[:1])
+    options = {"battery": ["gender-career"], "mitigated": eraser, **QUICK}
+    (cost,) = audit(model, cost=[task], **options).mitigation.cost
+    vectors = {
+        role: getattr(Roles(), f"encode_{role}")(list(texts.values()))
+        for role, texts in (("query", queries), ("document", corpus))
+    }
+    unit = {role: rows / np.linalg.norm(rows, axis=1)[:, None] for role, rows in vectors.items()}
+    erased = {role: eraser.transform(rows) for role, rows in unit.items()}
+    for found, rows in ((cost.before, unit), (cost.after, erased)):
+        scores = rows["query"] @ rows["document"].T
+        ranks = 1 + (scores > np.diag(scores)[:, None]).sum(axis=1)
+        assert found == pytest.approx(np.mean(np.where(ranks <= 10, 1 / ranks, 0)), abs=1e-6)
 
 
 def test_what_was_not_asked_is_listed():
@@ -283,6 +365,37 @@ def test_an_audit_reads_back_as_it_was_saved(tmp_path):
     assert read == found
     assert (read.date, read.versions) == (found.date, found.versions)
     assert [file.name for file in tmp_path.iterdir()] == ["audit.json"]
+
+
+def test_an_audit_saved_in_the_format_of_the_first_version_is_read(tmp_path):
+    finding = {
+        "name": "own", "question": "own", "attribute": "gender", "asks": "?", "groups": ["a", "b"],
+        "measure": "effect size", "value": 0.5, "low": 0.1, "high": 0.9, "p_value": 0.01,
+        "p_holm": 0.02, "by_chance": 0.0, "n": 16, "unit": "words", "reading": "a leans to b",
+        "not_shown": "harm", "sources": "none",
+    }  # fmt: skip
+    content = {
+        "format": "course-utils bias audit 1", "model": "m", "fingerprint": None, "battery": "own",
+        "seed": 3, "permutations": 9999, "resamples": 2000, "findings": [finding],
+        "missing": {"age": "Not asked."}, "stimuli": {"own": "0123"}, "mitigation": None,
+        "notes": "", "date": "2026-01-31T12:00:00+00:00", "versions": {"numpy": "2"},
+    }  # fmt: skip
+    (tmp_path / "audit.json").write_text(json.dumps(content))
+    read = Audit.load(tmp_path / "audit.json")
+    assert (read.seed, read.permutations, read.resamples) == (3, 9999, 2000)
+    assert (read["own"].low, read["own"].alarm) == (0.1, True)
+    assert json.loads(read.save(tmp_path / "again.json").read_text()) == content
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_what_is_saved_can_be_read_by_whom_the_umask_lets_read(tmp_path, umask):
+    found = audit(unbiased(2), battery=["gender-career"], **QUICK)
+    before = os.umask(umask)
+    try:
+        saved = [found.save(tmp_path / "audit.json"), found.save_html(tmp_path / "audit.html")]
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in saved] == [0o666 & ~umask] * 2
 
 
 @pytest.mark.parametrize(
@@ -393,7 +506,7 @@ def test_a_mitigation_is_asked_the_same_and_its_cost_is_that_of_a_comparison():
     model = as_embedder(embed)
     seen = ["John", "home", "elsewhere"]
     eraser = LinearEraser.removing(np.eye(6)[:1], fitted_on=fingerprints(seen, 3))
-    options = {"battery": ["gender-career"], "permutations": 99, "resamples": 20}
+    options = {"battery": ["gender-career"], "n_resamples": 99}
     found = audit(model, mitigated=eraser, cost=[task], **options)
     erased = as_embedder(lambda asked: eraser.transform(model.encode(asked)))
     assert found.findings[0].value > 1.5

@@ -4,19 +4,21 @@ import html
 import unicodedata
 import zlib
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import silhouette_score
 
-from course_utils.bias.auditing.audits import Audit, audit
+from course_utils.bias.auditing.audits import Audit
 from course_utils.bias.auditing.report import shown
+from course_utils.bias.auditing.running import audit
 from course_utils.bias.eraser import LinearEraser
 from course_utils.data.tasks import AssociationTest, Source
-from course_utils.encoding.encode import as_embedder
+from course_utils.encoding.embedders import as_embedder
+from tests.pages import Page
 
 SCRIPT = "<script>alert(1)</script>"
 TURNED = "safe\u202egnihtyna\u2066\u200f\x07 \u05d0\u05d1"
@@ -25,35 +27,6 @@ TAGS = {
     "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "p", "strong", "ul",
     "li", "div", "table", "thead", "tbody", "tr", "th", "td", "bdi",
 }  # fmt: skip
-VOID = {"meta"}
-
-
-class Reader(HTMLParser):
-    """Collect tags, attributes and text; check that tags are closed in order."""
-
-    def __init__(self):
-        super().__init__(convert_charrefs=True)
-        self.tags, self.attributes, self.text, self.open = set(), [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
-def read(page):
-    reader = Reader()
-    reader.feed(page)
-    reader.close()
-    assert not reader.open
-    return reader
 
 
 def embed(texts):
@@ -75,8 +48,7 @@ def hostile(**options):
     return audit(
         as_embedder(embed, "hostile"),
         battery=[test],
-        permutations=19,
-        resamples=9,
+        n_resamples=19,
         name=f"{SCRIPT}{TURNED}{QUOTED}" + "x" * 1_000_000,
         notes=f"one\n{SCRIPT}{TURNED}{QUOTED}" + "y" * 1_000_000,
         **options,
@@ -92,13 +64,13 @@ def audited():
 
 def test_hostile_texts_reach_the_page_as_text_only(audited):
     page = audited.to_html()
-    reader = read(page)
-    assert reader.tags <= TAGS
-    names = {attribute for _, attribute, _ in reader.attributes}
+    read = Page(page)
+    assert set(read.tags) <= TAGS
+    names = {name for name, _ in read.attributes}
     assert names <= {"lang", "dir", "charset", "name", "content", "http-equiv", "class", "scope"}
     assert SCRIPT not in page
     assert html.escape(SCRIPT) in page
-    assert "".join(reader.text).count(SCRIPT) >= 5  # name twice, test, source, notes, mitigation
+    assert read.text.count(SCRIPT) >= 5  # name twice, test, source, notes, mitigation
     assert not any(unicodedata.category(c) in ("Cf", "Cs") for c in page)
     assert "[U+202E]" in page
     assert "[U+2066]" in page
@@ -106,11 +78,9 @@ def test_hostile_texts_reach_the_page_as_text_only(audited):
 
 
 def test_the_page_loads_nothing_and_runs_nothing(audited):
-    reader = read(audited.to_html())
-    assert not {"script", "link", "iframe", "img", "object", "form", "a"} & reader.tags
-    policy = next(
-        value for _, name, value in reader.attributes if name == "content" and "src" in value
-    )
+    read = Page(audited.to_html())
+    assert not {"script", "link", "iframe", "img", "object", "form", "a"} & set(read.tags)
+    policy = next(value for name, value in read.attributes if name == "content" and "src" in value)
     assert "default-src 'none'" in policy
 
 
@@ -144,10 +114,8 @@ def test_any_text_is_shown_without_markup_and_without_hidden_marks(text):
 
 
 def test_the_page_says_what_a_manager_needs():
-    found = audit(
-        as_embedder(embed), battery=["gender-career", "sentences-age"], permutations=19, resamples=9
-    )
-    text = " ".join("".join(read(found.to_html()).text).split())
+    found = audit(as_embedder(embed), battery=["gender-career", "sentences-age"], n_resamples=19)
+    text = " ".join(Page(found.to_html()).text.split())
     for finding in found.findings:
         assert finding.asks in text
         assert finding.answer in text
@@ -170,14 +138,33 @@ def test_the_cost_of_a_mitigation_stands_on_the_page_and_in_the_card():
     found = audit(
         as_embedder(embed),
         battery=["gender-career"],
-        permutations=19,
-        resamples=9,
+        n_resamples=19,
         mitigated=LinearEraser.removing(np.eye(6)[:1]),
         cost=[task],
     )
     cost = found.mitigation.cost[0]
-    page = "".join(read(found.to_html()).text)
+    page = Page(found.to_html()).text
     for text in (page, found.card_section()):
         assert "toy task" in text
         assert f"{cost.difference:+.4f}" in text
     assert "not stated" in page  # this eraser does not say what it was fitted on
+
+
+def test_a_cost_of_which_nothing_can_be_said_says_so(tmp_path):
+    from course_utils.data.tasks import ClusteringTask
+
+    task = ClusteringTask("toy groups", [f"text {i}" for i in range(12)], ["a", "b", "c"] * 4)
+    eraser = LinearEraser.removing(np.eye(6)[:1])
+    options = {"battery": ["gender-career"], "n_resamples": 19, "mitigated": eraser}
+    found = audit(as_embedder(embed), cost=[task], **options)
+    (cost,) = found.mitigation.cost
+    vectors = embed(task.texts)
+    scores = [
+        silhouette_score(rows, task.labels, metric="cosine")
+        for rows in (vectors, eraser.transform(vectors / np.linalg.norm(vectors, axis=1)[:, None]))
+    ]
+    assert (cost.before, cost.after) == pytest.approx(scores, abs=1e-5)
+    assert (cost.low, cost.high, cost.p_value) == (None, None, None)
+    assert "95 % interval none" in found.card_section()
+    assert "not tested" in Page(found.to_html()).text.split("toy groups")[1]
+    assert Audit.load(found.save(tmp_path / "audit.json")) == found
