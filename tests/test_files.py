@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,12 @@ def fail_at(monkeypatch, step):
     return seen
 
 
+def write_half(folder, error):
+    with whole_folder(folder) as fresh:
+        (fresh / "a").write_text("half")
+        raise error
+
+
 @pytest.mark.parametrize("step", [1, 2])
 def test_a_folder_stays_as_it_was_when_any_rename_of_the_exchange_fails(
     tmp_path, monkeypatch, step
@@ -46,33 +54,33 @@ def test_a_folder_stays_as_it_was_when_the_writing_fails(tmp_path, error):
     target = tmp_path / "kept"
     target.mkdir()
     (target / "a").write_text("old")
-    with pytest.raises(error), whole_folder(target) as fresh:
-        (fresh / "a").write_text("half")
-        raise error
+    with pytest.raises(error):
+        write_half(target, error)
     assert contents(target) == {"a": "old"}
     assert os.listdir(tmp_path) == ["kept"]
 
 
-def test_a_folder_that_a_killed_process_moved_aside_is_brought_back(tmp_path, monkeypatch):
+KILLED = """
+import os, sys
+from course_utils.files import whole_folder
+
+real = os.replace
+
+def replace(source, target):
+    real(source, target)
+    os._exit(9)  # as a SIGKILL after the first rename
+
+os.replace = replace
+with whole_folder(sys.argv[1]) as fresh:
+    (fresh / "a").write_text("new")
+"""
+
+
+def test_a_folder_that_a_killed_process_moved_aside_is_brought_back(tmp_path):
     target = tmp_path / "kept"
     with whole_folder(target) as fresh:
         (fresh / "a").write_text("old")
-
-    pid = os.fork()
-    if pid == 0:
-        real, seen = os.replace, []
-
-        def replace(a, b):
-            real(a, b)
-            seen.append(a)
-            if len(seen) == 1:
-                os._exit(9)
-
-        os.replace = replace
-        with whole_folder(target) as fresh:
-            (fresh / "a").write_text("new")
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert subprocess.run([sys.executable, "-c", KILLED, str(target)]).returncode == 9
     assert not target.exists()
     assert contents(restored(target)) == {"a": "old"}
 
@@ -80,8 +88,7 @@ def test_a_folder_that_a_killed_process_moved_aside_is_brought_back(tmp_path, mo
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     target = write_text(tmp_path / "deep" / "a.txt", "old\n")
     with pytest.raises(RuntimeError), whole_file(target) as fresh:
-        fresh.write_text("half")
-        raise RuntimeError
+        raise RuntimeError(fresh.write_text("half"))
     assert target.read_bytes() == b"old\n"
     fail_at(monkeypatch, 1)
     with pytest.raises(OSError, match="gave up"):

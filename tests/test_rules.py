@@ -13,7 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "datasets" / "README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "datasets").rglob("README.md")),
+]
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"][
     "Repository"
 ].removeprefix("https://github.com/")
@@ -127,7 +132,7 @@ def test_every_code_cell_of_a_lesson_parses(path):
         ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", source(cell), flags=re.M))
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_link_to_a_file_leads_to_one(path):
     text = path.read_text("utf-8")
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
@@ -159,3 +164,15 @@ def test_the_readme_gives_two_commands_and_lists_every_lesson():
     for path in LESSONS:
         assert f"notebooks/{path.name}" in text
     assert not re.search(r"!\[\s*\]\(", text)
+
+
+def test_no_test_is_bound_by_a_clock():
+    """How fast a machine is says nothing about what is right; what is timed stands in benchmarks/."""
+    clock = r"\b(perf_counter|monotonic|process_time|thread_time|time\.time|timeit)(_ns)?\("
+    found = [
+        f"{path.relative_to(ROOT).as_posix()}:{number}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if path != Path(__file__) and re.search(clock, line)
+    ]
+    assert not found, "\n".join(found)

@@ -13,12 +13,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from course_utils.data import docstrings, sentences
 from course_utils.data.tasks import ClusteringTask, RetrievalTask, Source
 from course_utils.files import write_text
+from course_utils.models.files import install_line
 
 # The public modules of each library, most general first: where an object can be reached
 # through several, the first gives it its name.
@@ -393,16 +394,27 @@ def _source(documents, **counts) -> Source:
         per_library[document.library] = per_library.get(document.library, 0) + 1
     return Source(
         name="docstrings of " + ", ".join(LIBRARIES),
-        version=", ".join(f"{library} {version(library)}" for library in LIBRARIES),
+        version=", ".join(_versions()),
         licence="each library's own: BSD-3-Clause or, for Matplotlib, a PSF-style licence",
         citation="the documentation of the installed libraries, by their contributors",
         counts={"documents": len(documents), **counts, **per_library},
     )
 
 
+def _versions() -> list[str]:
+    """Return each library with its version; ImportError with the line to type where one is missing."""
+    try:
+        return [f"{library} {version(library)}" for library in LIBRARIES]
+    except PackageNotFoundError as missing:
+        raise ImportError(
+            f"The texts of python-docs are the documentation of {', '.join(LIBRARIES)}, and "
+            f"{missing.name} is not installed. Run: {install_line('course')}"
+        ) from missing
+
+
 def _cache_key() -> str:
     """Return a short name for one harvest: these libraries, this Python, this code."""
-    parts = [f"{library} {version(library)}" for library in LIBRARIES]
+    parts = _versions()
     parts.append(f"python {sys.version_info.major}.{sys.version_info.minor}")
     parts += [
         Path(file).read_text("utf-8")
