@@ -30,34 +30,41 @@ SEEDS = (0, 1, 2)
 METRICS = ("mrr@10", "recall@10")
 
 
-def _stage(start="TSDAE", *, pairs=None, **changes):
-    """A stage: the configuration it starts from, what it changes of that, and how many pairs it has.
+def _stage(verb="TSDAE", *, pairs=None, **changes):
+    """A stage: what it trains on, what it changes of that configuration, and how many pairs it has.
 
-    "TSDAE" is TSDAEConfig() without interpolation, "recipe" is TSDAEConfig.for_pairs().
+    "TSDAE" is TSDAEConfig() without interpolation, "pairs" is PairsConfig(), which is the recipe.
     """
-    return start, changes if start == "recipe" else {"interpolate": 1.0} | changes, pairs
+    return verb, changes if verb == "pairs" else {"interpolate": None} | changes, pairs
 
 
-_CONTRAST = {"denoising_weight": 0.0, "contrast_weight": 1.0}
-_PLAIN = {"denoising_weight": 0.0, "pairs_weight": 1.0, "batch_size": 64}
-_RECIPE = {"start": "recipe", "max_steps": 80}
-_SHORT = {"start": "recipe", "max_steps": 40}
+# In-batch negatives as one would set them up without having measured.
+_PLAIN = {
+    "interpolate": None, "temperature": 0.05, "distil_weight": 0.0, "batch_size": 64,
+    "learning_rate": 3e-5,
+}  # fmt: skip
 # A method is the stages it trains in. Steps are such that it takes minutes on two cores.
 METHODS = {
     "untouched": [],
     "TSDAE, exact decoder": [_stage(decoder="exact", max_steps=40)],
     "TSDAE, light decoder": [_stage(max_steps=200)],
-    "TSDAE, light, interpolated": [_stage(max_steps=200, interpolate=True)],
-    "contrast": [_stage(**_CONTRAST, max_steps=80)],
-    "pairs, plain": [_stage(**_PLAIN, max_steps=120)],
-    "recipe": [_stage(**_RECIPE)],
-    "recipe, 250 pairs": [_stage(**_RECIPE, pairs=250)],
-    "recipe, 1,000 pairs": [_stage(**_RECIPE, pairs=1000)],
-    "recipe, longer": [_stage("recipe", max_steps=240)],
+    "TSDAE, light, interpolated": [_stage(max_steps=200, interpolate="auto")],
+    "contrast": [_stage(objective="contrast", max_steps=80)],
+    "pairs, plain": [_stage("pairs", **_PLAIN, max_steps=120)],
+    "recipe": [_stage("pairs", max_steps=80)],
+    "recipe, 250 pairs": [_stage("pairs", max_steps=80, pairs=250)],
+    "recipe, 1,000 pairs": [_stage("pairs", max_steps=80, pairs=1000)],
+    "recipe, longer": [_stage("pairs", max_steps=240)],
     # Whether denoising first adds to the pairs, at two amounts of it.
-    "recipe, 40 steps": [_stage(**_SHORT)],
-    "TSDAE (50 steps), then recipe, 40 steps": [_stage(max_steps=50), _stage(**_SHORT)],
-    "TSDAE (200 steps), then recipe, 40 steps": [_stage(max_steps=200), _stage(**_SHORT)],
+    "recipe, 40 steps": [_stage("pairs", max_steps=40)],
+    "TSDAE (50 steps), then recipe, 40 steps": [
+        _stage(max_steps=50),
+        _stage("pairs", max_steps=40),
+    ],
+    "TSDAE (200 steps), then recipe, 40 steps": [
+        _stage(max_steps=200),
+        _stage("pairs", max_steps=40),
+    ],
 }
 ONCE = ("untouched", "recipe, 250 pairs", "recipe, 1,000 pairs", "recipe, longer")
 
@@ -172,28 +179,34 @@ DOMAINS = {
 
 
 def train(model, method, domain, seed, folder):
-    """The adapted model and the seconds of its training steps; the model itself if untouched.
+    """The adapted model, the seconds of its training steps, and what they were computed in.
+
+    The model itself if untouched.
 
     Stages that methods share are trained once: the folder keeps the last checkpoint of each.
     """
-    from course_utils.adaptation import TSDAEConfig, train_tsdae
+    from course_utils.adaptation import PairsConfig, TSDAEConfig, train_pairs, train_tsdae
     from course_utils.data import load_texts
-    from course_utils.encoding.encode import fingerprint
+    from course_utils.models.fingerprints import fingerprint
 
-    seconds = 0.0
-    for start, changes, number in METHODS[method]:
-        make = TSDAEConfig.for_pairs if start == "recipe" else TSDAEConfig
+    seconds, precision = 0.0, "float32"
+    for verb, changes, number in METHODS[method]:
+        make = PairsConfig if verb == "pairs" else TSDAEConfig
         config = make(**changes, seed=seed, evaluate_every=10**6, checkpoint_every=10**6)
         order = np.random.default_rng(0).permutation(len(domain.pairs))
         pairs = [domain.pairs[row] for row in order[:number]]
         told = {**asdict(config), "interpolate": None, "start": fingerprint(model)}
         name = hashlib.sha256(repr([told, len(pairs), len(domain.pairs)]).encode()).hexdigest()
-        result = train_tsdae(
-            model, domain.sentences, config, pairs=pairs, general=load_texts("everyday"),
-            dev_task=domain.dev, folder=folder / name[:16], show_progress=False,
-        )  # fmt: skip
+        given = {
+            "dev_task": domain.dev, "folder": folder / name[:16], "show_progress_bar": False,
+        }  # fmt: skip
+        if verb == "pairs":
+            result = train_pairs(model, pairs, config, general=load_texts("everyday"), **given)
+        else:
+            result = train_tsdae(model, domain.sentences, config, **given)
         model, seconds = result.model, seconds + result.history["seconds"].sum()
-    return model, seconds
+        precision = result.precision
+    return model, seconds, precision
 
 
 def measure(domain_name, model_name, method, seed, folder):
@@ -204,13 +217,14 @@ def measure(domain_name, model_name, method, seed, folder):
     from course_utils.adaptation.evidence import GENERAL
 
     domain, model = DOMAINS[domain_name](), load_model(model_name)
-    adapted, seconds = train(model, method, domain, seed, folder)
+    adapted, seconds, precision = train(model, method, domain, seed, folder)
     scores = evaluate(adapted, domain.test).scores
     cell = {
         "domain": domain_name, "model": model_name, "method": method, "seed": seed,
         "seconds": round(seconds), "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {model.device.type}, "
                    f"{torch.get_num_threads()} threads",
+        "precision": precision,
         "versions": {name: version(name) for name in ("torch", "sentence-transformers")},
         "documents": len(domain.test.corpus), "sentences": len(domain.sentences),
         "pairs": len(domain.pairs),

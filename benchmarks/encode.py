@@ -5,7 +5,8 @@
 The texts are docstrings of the installed libraries, whole ones and single paragraphs, from two to
 thousands of tokens. Both ways of encoding take turns, so that whatever else the machine does meets
 both alike. The program fails if a claim does not hold: vectors equal within 1e-5, at least as fast,
-a warm cache at least 50 times as fast as encoding.
+a warm cache at least 50 times as fast as encoding, and a search for one query on a held index at
+most 1.3 times the encoding of that query.
 """
 
 import argparse
@@ -64,8 +65,8 @@ def main():
 
     import torch
 
-    from course_utils import EmbeddingCache, encode, load_model
-    from course_utils.encoding.encode import fingerprint
+    from course_utils import EmbeddingCache, build_index, encode, load_model, search
+    from course_utils.models.fingerprints import fingerprint
 
     warnings.simplefilter("ignore", UserWarning)  # many docstrings are over the limit
     model = load_model(device="cpu")
@@ -99,6 +100,17 @@ def main():
         f"one query: {spread(one * 1e3)} ms; SentenceTransformer.encode: {spread(other * 1e3)} ms"
     )
 
+    index = build_index(model, texts, on_long="warn", show_progress_bar=False)
+    found, alone = turns(
+        lambda: search(model, query[0], index),
+        lambda: encode(model, query),
+        max(50, options.repeats),
+    )
+    print(
+        f"a search among {len(texts)} texts: {spread(found * 1e3)} ms; its query alone: "
+        f"{spread(alone * 1e3)} ms"
+    )
+
     prints = [seconds(lambda: fingerprint(model)) * 1e3 for _ in range(20)]
     print(f"fingerprint, paid by each cached call: {spread(prints)} ms")
     with (
@@ -117,6 +129,7 @@ def main():
         "vectors equal within 1e-5": difference < 1e-5 and same,
         "at least as fast": np.median(speedup) >= 1,
         "a warm cache at least 50 times as fast": np.median(gain) >= 50,
+        "a search at most 1.3 times its query": np.median(found) <= 1.3 * np.median(alone),
     }
     for claim, holds in claims.items():
         print(f"{'[OK]' if holds else '[!] '} {claim}")

@@ -4,7 +4,10 @@ So a run that was killed goes on with exactly the batches that it would have see
 agree on them without talking, and no state of a generator needs saving.
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Batches drawn together and sorted by length: enough to leave almost no padding, few enough that
 # the texts of a batch differ from epoch to epoch.
@@ -22,20 +25,21 @@ class Batches:
     [[0, 2], [1, 3]]
     """
 
-    def __init__(self, lengths, batch_size, seed):
+    def __init__(self, lengths: ArrayLike, batch_size: int, seed: int) -> None:
         self.lengths = np.asarray(lengths)
         self.seed = seed
         self.count = -(-len(self.lengths) // batch_size)
-        self._epoch, self._order = None, None
+        self._epoch = -1  # none drawn yet
+        self._order: list[np.ndarray] = []
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.count
 
-    def epoch(self, step):
+    def epoch(self, step: int) -> int:
         """Return how many times all texts have been through before ``step`` (counted from 0)."""
         return step // self.count
 
-    def rows(self, step):
+    def rows(self, step: int) -> np.ndarray:
         """Return the row numbers of the texts of a step, counted from 0 at the first epoch."""
         if self._epoch != self.epoch(step):
             self._epoch, self._order = self.epoch(step), self._draw(self.epoch(step))
@@ -55,7 +59,7 @@ class Batches:
         return [batches[place] for place in rng.permutation(self.count)]
 
 
-def share(rows, process, processes):
+def share(rows: np.ndarray, process: int, processes: int) -> tuple[np.ndarray, int]:
     """Return one process's part of a batch, and where that part begins.
 
     >>> share(np.array([7, 8, 9]), 1, 2)
@@ -65,6 +69,6 @@ def share(rows, process, processes):
     return rows[begin:end], begin
 
 
-def step_seed(seed, step, process=0):
+def step_seed(seed: int, step: int, process: int = 0) -> int:
     """Return the seed of all that torch draws in a step, dropout above all (31 bits)."""
     return int(np.random.SeedSequence([seed, step, process]).generate_state(1)[0] >> 1)

@@ -11,7 +11,10 @@ whatever the query, and attention to it is ``W_o (W_v z + b_v) + b_o``: no queri
 once a sentence instead of once a token.
 """
 
+from __future__ import annotations
+
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -26,25 +29,34 @@ from course_utils.adaptation.layers import (
     self_attention,
 )
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
 EXACT = ("bert", "roberta", "xlm-roberta", "electra", "mpnet")
 
 
-def make_decoder(encoder, kind="exact", *, layers=1, vocabulary=None, max_tokens=512, seed=0):
+def make_decoder(
+    encoder: SentenceTransformer,
+    kind: str = "exact",
+    *,
+    vocabulary: Any = None,
+    max_tokens: int = 512,
+    seed: int = 0,
+) -> Decoder:
     """Return an ``ExactDecoder`` or a ``LightDecoder`` for a SentenceTransformer, on its device.
 
-    ``kind`` is ``"exact"`` or ``"light"``; ``layers`` and ``max_tokens`` are the light one's.
+    ``kind`` is ``"exact"`` or ``"light"``; ``max_tokens`` is the light one's.
+
     Raises ``ValueError`` for another kind, and what the two classes raise.
     """
     if kind == "exact":
         return ExactDecoder(encoder, vocabulary=vocabulary, seed=seed)
     if kind == "light":
-        return LightDecoder(
-            encoder, layers=layers, vocabulary=vocabulary, max_tokens=max_tokens, seed=seed
-        )
+        return LightDecoder(encoder, vocabulary=vocabulary, max_tokens=max_tokens, seed=seed)
     raise ValueError(f'kind is {kind!r}; it can be "exact" or "light".')
 
 
-def supports_exact(encoder):
+def supports_exact(encoder: SentenceTransformer) -> bool:
     """Return whether the encoder's own layers can be run as a decoder, see ``EXACT``.
 
     These are BERT, RoBERTa, XLM-R, ELECTRA and MPNet with learned absolute positions (and, for
@@ -58,7 +70,7 @@ def supports_exact(encoder):
     )
 
 
-def sentence_vector(encoder, features):
+def sentence_vector(encoder: SentenceTransformer, features: Any) -> torch.Tensor:
     """Return the pooled vectors (b, d) that the encoder makes of ``features``, before ``Normalize``.
 
     ``features`` are token ids and mask as the tokenizer returns them, on the encoder's device; they
@@ -77,17 +89,23 @@ def sentence_vector(encoder, features):
 class Decoder(nn.Module):
     """What both decoders share: predict each token from z and the tokens before it.
 
-    ``hidden(vector, ids, mask)`` is a decoder's own: (b, d), (b, t) and (b, t) to (n, width), the
-    states of the n tokens where ``mask`` is 1.
+    A decoder has a ``head`` of its own, and says what its states (``hidden``) and its output matrix
+    (``matrix``) are.
     """
 
-    def __init__(self, vocabulary, encoder):
+    head: Head
+    kept: torch.Tensor | None
+    lookup: torch.Tensor | None
+
+    def __init__(self, vocabulary: Any, encoder: SentenceTransformer) -> None:
         super().__init__()
         lookup, kept = _vocabulary(vocabulary, encoder)
         self.register_buffer("kept", kept, persistent=False)
         self.register_buffer("lookup", lookup, persistent=False)
 
-    def forward(self, vector, target_ids, target_mask):
+    def forward(
+        self, vector: torch.Tensor, target_ids: torch.Tensor, target_mask: torch.Tensor
+    ) -> torch.Tensor:
         """Return the mean cross-entropy per token, in nats: a scalar that gradients flow from.
 
         ``vector`` (b, d) is what ``sentence_vector`` returns; ``target_ids`` (b, t) are the whole
@@ -114,11 +132,23 @@ class Decoder(nn.Module):
         # Of the last token nothing is predicted, so what is fed in is as long as what is wanted.
         hidden = self.hidden(vector, target_ids[:, :-1], wanted)  # (n, width)
         logits = self.logits(hidden)  # (n, v)
-        return F.cross_entropy(logits, labels if self.lookup is None else self.lookup[labels])
+        right = labels if self.lookup is None else self.lookup[labels]
+        return F.cross_entropy(
+            logits.float(), right
+        )  # the loss in float32, whatever gave the logits
 
-    def logits(self, hidden):
+    def hidden(self, vector: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the states (n, width) of the n tokens of ``ids`` (b, t) where ``mask`` is 1."""
+        raise NotImplementedError
+
+    def matrix(self) -> torch.Tensor:
+        """Return the output matrix (V, width), one row for each token of the tokenizer."""
+        raise NotImplementedError
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the scores (..., v) of the v tokens of the vocabulary for states (..., width)."""
-        matrix, bias = self.matrix(), self.head.bias
+        matrix: torch.Tensor = self.matrix()
+        bias: torch.Tensor = self.head.bias
         if self.kept is not None:
             matrix, bias = matrix[self.kept], bias[self.kept]
         return F.linear(self.head(hidden), matrix, bias)
@@ -142,7 +172,9 @@ class ExactDecoder(Decoder):
     than the encoder has positions.
     """
 
-    def __init__(self, encoder, *, vocabulary=None, seed=0):
+    def __init__(
+        self, encoder: SentenceTransformer, *, vocabulary: Any = None, seed: int = 0
+    ) -> None:
         super().__init__(vocabulary, encoder)
         if not supports_exact(encoder):
             raise ValueError(
@@ -161,11 +193,11 @@ class ExactDecoder(Decoder):
                 config.hidden_size, embeddings, eps=config.layer_norm_eps, activation=activation
             )
 
-    def matrix(self):
+    def matrix(self) -> torch.Tensor:
         """Return the encoder's token embeddings (V, width): the output matrix too."""
         return self._encoder[0].get_input_embeddings().weight
 
-    def hidden(self, vector, ids, mask):
+    def hidden(self, vector: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the states (n, width) from which the token after each of ``ids`` is read."""
         base = self._encoder[0]
         _check_length(ids, _positions(base))
@@ -183,50 +215,51 @@ class ExactDecoder(Decoder):
 
 
 class LightDecoder(Decoder):
-    """One or two small transformer layers of its own, for whatever encoder.
+    """One small transformer layer of its own, for whatever encoder.
 
-    The layers normalise first (Xiong et al. 2020), which trains without a long warm-up, and are as
+    The layer normalises first (Xiong et al. 2020), which trains without a long warm-up, and is as
     wide as the encoder's token embeddings. Those serve as input and output matrix, read but not
     trained from here: the gradient reaches the encoder through z alone, so that what is learnt is
     learnt by the vector.
 
-    ``layers`` is their number. ``vocabulary`` is None for all tokens, or a LongTensor (v,) of the
+    ``vocabulary`` is None for all tokens, or a LongTensor (v,) of the
     ids that can be predicted, such as those a corpus uses; other ids count as the tokenizer's
     unknown token, which is added to them. ``max_tokens`` is the longest target. ``seed`` determines
     the new weights; no other random state is touched.
 
-    Raises ``ValueError`` for fewer than one layer, an encoder that has no token embeddings, ids that
-    the encoder does not have, and targets longer than ``max_tokens``.
+    Raises ``ValueError`` for an encoder that has no token embeddings, ids that the encoder does not
+    have, and targets longer than ``max_tokens``.
     """
 
-    def __init__(self, encoder, *, layers=1, vocabulary=None, max_tokens=512, seed=0):
+    def __init__(
+        self,
+        encoder: SentenceTransformer,
+        *,
+        vocabulary: Any = None,
+        max_tokens: int = 512,
+        seed: int = 0,
+    ) -> None:
         super().__init__(vocabulary, encoder)
-        if layers < 1:
-            raise ValueError(f"layers is {layers}; a decoder has at least one.")
         embeddings = _token_embeddings(encoder)
         width = embeddings.weight.shape[1]
         self._shared = [embeddings]  # in a list, so that it is not registered here as well
         with _seeded(self, seed, like=embeddings.weight):
             self.positions = nn.Embedding(max_tokens, width)
             self.norm = nn.LayerNorm(width)
-            self.layers = nn.ModuleList(
-                LightLayer(width, _dimension(encoder)) for _ in range(layers)
-            )
+            self.layer = LightLayer(width, _dimension(encoder))
             self.head = Head(width, embeddings)
 
-    def matrix(self):
+    def matrix(self) -> torch.Tensor:
         """Return the token embeddings (V, width), out of reach of the gradient."""
         return self._shared[0].weight.detach()
 
-    def hidden(self, vector, ids, mask):
+    def hidden(self, vector: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the states (n, width) from which the token after each of ``ids`` is read."""
         _check_length(ids, self.positions.num_embeddings)
         places = Places(mask)
         tokens = F.embedding(ids.flatten()[places.flat], self.matrix())  # (n, width)
         hidden = self.norm(tokens + self.positions(places.columns))
-        for layer in self.layers:
-            hidden = layer(hidden, vector, places)
-        return hidden
+        return self.layer(hidden, vector, places)
 
 
 def _base(encoder):

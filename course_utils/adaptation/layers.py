@@ -3,6 +3,10 @@
 Written for packed tokens: padding is left out of everything but attention.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -15,16 +19,16 @@ class Places:
     from token to token, gets (b, t, width).
     """
 
-    def __init__(self, mask):
+    def __init__(self, mask: torch.Tensor) -> None:
         self.shape = mask.shape
         self.flat = mask.flatten().nonzero()[:, 0]  # (n,) places in the batch laid end to end
         self.rows, self.columns = self.flat // mask.shape[1], self.flat % mask.shape[1]
 
-    def pack(self, padded):
+    def pack(self, padded: torch.Tensor) -> torch.Tensor:
         """Return the tokens' rows (n, width) of (b, t, width)."""
         return padded.flatten(0, 1).index_select(0, self.flat)
 
-    def pad(self, packed):
+    def pad(self, packed: torch.Tensor) -> torch.Tensor:
         """Return (b, t, width) with the rows of (n, width) in their places and zeros elsewhere."""
         padded = packed.new_zeros(self.shape.numel(), packed.shape[1])
         return padded.index_copy(0, self.flat, packed).unflatten(0, self.shape)
@@ -36,14 +40,15 @@ class Memory(nn.Module):
     Named as in transformers' cross-attention: ``value`` is W_v, ``dense`` is W_o.
     """
 
-    def __init__(self, dimension, config):
+    def __init__(self, dimension: int, config: Any) -> None:
         super().__init__()
         self.value = nn.Linear(dimension, config.hidden_size)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, hidden, vector, places):
+    def forward(self, hidden: torch.Tensor, vector: torch.Tensor, places: Places) -> torch.Tensor:
+        """Return the states (n, width) with what the vectors (b, d) tell added to each."""
         told = self.dense(self.value(vector))  # (b, width), the same for all tokens of a sentence
         return self.LayerNorm(hidden + self.dropout(told.index_select(0, places.rows)))
 
@@ -51,7 +56,7 @@ class Memory(nn.Module):
 class LightLayer(nn.Module):
     """Causal self-attention, z, feed-forward: each adds to what comes in."""
 
-    def __init__(self, width, dimension):
+    def __init__(self, width: int, dimension: int) -> None:
         super().__init__()
         self.heads = max(1, width // 64)
         while width % self.heads:
@@ -64,7 +69,8 @@ class LightLayer(nn.Module):
         self.widen = nn.Linear(width, 4 * width)
         self.narrow = nn.Linear(4 * width, width)
 
-    def forward(self, hidden, vector, places):
+    def forward(self, hidden: torch.Tensor, vector: torch.Tensor, places: Places) -> torch.Tensor:
+        """Return the next states (n, width) of tokens with states (n, width) and vectors (b, d)."""
         queries_keys_values = self.attention(self.attention_norm(hidden))
         seen = self.attention_output(attend(queries_keys_values, self.heads, places))
         told = self.memory(vector).index_select(0, places.rows)
@@ -75,7 +81,14 @@ class LightLayer(nn.Module):
 class Head(nn.Module):
     """What stands between the last state and the output matrix: BERT's transform, and a bias."""
 
-    def __init__(self, hidden_size, embeddings, *, eps=1e-5, activation="gelu"):
+    def __init__(
+        self,
+        hidden_size: int,
+        embeddings: nn.Embedding,
+        *,
+        eps: float = 1e-5,
+        activation: Any = "gelu",
+    ) -> None:
         super().__init__()
         from transformers.activations import ACT2FN
 
@@ -85,11 +98,18 @@ class Head(nn.Module):
         self.LayerNorm = nn.LayerNorm(width, eps=eps)
         self.bias = nn.Parameter(torch.zeros(tokens))
 
-    def forward(self, hidden):
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return states (n, width) as the output matrix takes them."""
         return self.LayerNorm(self.activation(self.dense(hidden)))
 
 
-def attend(queries_keys_values, heads, places, bias=None, dropout=0.0):
+def attend(
+    queries_keys_values: torch.Tensor,
+    heads: int,
+    places: Places,
+    bias: torch.Tensor | None = None,
+    dropout: float = 0.0,
+) -> torch.Tensor:
     """Return what each token sees (n, width) of itself and those before it, in ``heads`` parts.
 
     ``queries_keys_values`` (n, 3 width) holds the three side by side. ``bias`` (1, heads, t, t) is
@@ -103,7 +123,9 @@ def attend(queries_keys_values, heads, places, bias=None, dropout=0.0):
     return places.pack(seen.transpose(1, 2).flatten(2))
 
 
-def self_attention(attention, hidden, places, bias):
+def self_attention(
+    attention: Any, hidden: torch.Tensor, places: Places, bias: torch.Tensor | None
+) -> torch.Tensor:
     """Run an encoder layer's self-attention so that no token sees a later one.
 
     transformers has two layouts: BERT's, which RoBERTa, XLM-R and ELECTRA copy, and MPNet's.
@@ -119,7 +141,7 @@ def self_attention(attention, hidden, places, bias):
     return attention.output(seen, hidden)
 
 
-def relative_positions(stack, hidden):
+def relative_positions(stack: Any, hidden: torch.Tensor) -> torch.Tensor | None:
     """Return MPNet's relative position bias (1, heads, t, t) with the future forbidden, or None."""
     if not hasattr(stack, "compute_position_bias"):
         return None

@@ -6,6 +6,7 @@ The other three kinds are those that the paper compares deletion with.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import compress
 
@@ -23,7 +24,15 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _CHOOSE, _ARRANGE = 0, 1  # two streams of random numbers: which words, and what becomes of them
 
 
-def add_noise(sentences, *, kind="delete", rate=0.6, seed=0, epoch=0, mask="[MASK]"):
+def add_noise(
+    sentences: Sequence[str],
+    *,
+    kind: str = "delete",
+    rate: float = 0.6,
+    seed: int = 0,
+    epoch: int = 0,
+    mask: str = "[MASK]",
+) -> list[str]:
     """Return each sentence with a share of its words deleted, swapped, masked or joined by others.
 
     ``sentences`` is a list of n non-empty strings; the result is a list of n, never an empty one

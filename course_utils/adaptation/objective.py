@@ -1,177 +1,153 @@
-"""What a step minimises: denoising, contrast, pairs, distillation, each in a few lines.
+"""What every training asks of a step: its texts, their vectors, and its share of the loss.
 
 Several processes share a batch. Each computes the part of every loss that its own texts are
 responsible for, so that the *sum* of the processes' gradients is the gradient of the one loss over
 the whole batch, whatever the number of processes.
 """
 
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 import torch
-from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from course_utils.adaptation.batches import Batches, share
-from course_utils.adaptation.decoder import sentence_vector
-from course_utils.adaptation.noise import add_noise
-from course_utils.encoding.encode import dimension, encode
+from course_utils.adaptation.decoder import Decoder, sentence_vector
+from course_utils.adaptation.result import adapted_name
+from course_utils.encoding.embedders import dimension
+from course_utils.models.processor import has_bfloat16
+from course_utils.models.roles import resolve_prompt
 
-_SECOND_COPY = 2**32  # added to the seed, so that the second copy is damaged in another way
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from sentence_transformers import SentenceTransformer
 
-# In a step: 120 cosines hold the model in place as well as thousands, at a fraction of the time.
-_GENERAL_TEXTS = 16
+    from course_utils.adaptation.config import PairsConfig, TSDAEConfig
+
+_SHORT = (
+    128  # tokens; up to there, attention written out takes less memory than the rest of a layer
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step fetches: ``rows`` (n), the texts or pairs of all processes, and which are ``mine``.
+
+    ``copies`` are damaged copies of my texts, ``general`` is a batch of sentences to hold in place:
+    each where the objective has use for it.
+    """
+
+    rows: list[Any]
+    mine: slice
+    copies: tuple[list[str], ...] = ()
+    general: Batch | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts of the rows, one by one."""
+        return [text for row in self.rows for text in ([row] if isinstance(row, str) else row)]
 
 
 class Objective:
-    """The loss of a step: ``objective(step)`` gives its value, its parts and the texts behind it."""
+    """A copy of the start model that is trained, and what is minimised over a step's texts.
 
-    def __init__(self, encoder, decoder, corpus, config, accelerator, limit, start):
-        self.encoder, self.decoder, self.corpus, self.config = encoder, decoder, corpus, config
-        self.accelerator, self.limit, self.start = accelerator, limit, start
-        self.sentences = Batches(corpus.lengths, config.batch_size, config.seed)
-        self.pairs = Batches(corpus.pair_lengths, config.batch_size, config.seed)
-        self.general = Batches(corpus.general_lengths, _GENERAL_TEXTS, config.seed)
-        self.mask = encoder.tokenizer.mask_token or "[MASK]"
-        self.device = next(encoder.parameters()).device
+    An objective of its own says what a step fetches (``fetch``) and how its loss comes about
+    (``forward``). ``parts`` names what ``forward`` tells beside the loss, ``epoch_steps`` is the
+    number of steps that go once through the texts, ``bfloat16`` whether vectors are computed in it.
+    """
 
-    @property
-    def epoch_steps(self):
-        """How many steps go once through the sentences (through the pairs, where only they count)."""
-        return len(self.sentences if self.config.needs_sentences else self.pairs)
+    parts: tuple[str, ...]
+    epoch_steps: int
 
-    def texts(self, step):
-        """Return the texts of a step, those of all processes, to show what a loss came from."""
-        if self.config.needs_sentences:
-            return [self.corpus.sentences[row] for row in self.sentences.rows(step)]
-        return [text for row in self.pairs.rows(step) for text in self.corpus.pairs[row]]
+    def __init__(
+        self,
+        start: SentenceTransformer,
+        config: TSDAEConfig | PairsConfig,
+        limit: int,
+        accelerator: Accelerator,
+    ) -> None:
+        self.start, self.config, self.limit, self.accelerator = start, config, limit, accelerator
+        self.device = accelerator.device if accelerator.num_processes > 1 else start.device
+        # Its dropout stays off: what damages a sentence is the noise.
+        self.encoder = copy.deepcopy(start).float().to(self.device).eval()
+        # A name of its own, else tables could not tell it from the start.
+        self.encoder.model_card_data.model_name = adapted_name(start)
+        self.decoder: Decoder | None = None
+        self.decoder_rate = 0.0
+        wanted = config.bfloat16
+        self.bfloat16 = has_bfloat16(self.device) if wanted is None else bool(wanted)
+        self.prompts = [resolve_prompt(start)]
 
-    def count(self, step):
-        """Return how many sentences and pairs a step trains on, those of all processes."""
-        used = [self.sentences] if self.config.needs_sentences else []
-        return sum(len(b.rows(step)) for b in used + [self.pairs] * bool(self.config.pairs_weight))
+    def fetch(self, step: int) -> Batch:
+        """Return the texts of a step, counted from 0: they follow from the seed and the step alone."""
+        raise NotImplementedError
 
-    def __call__(self, step, *, frozen=False):
-        """Return this process's loss (a scalar to send backwards) and the parts of the whole one.
+    def forward(
+        self, batch: Batch, *, frozen: bool = False
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return this process's loss, to send backwards, and what the whole batch's amounts to.
 
-        ``frozen`` leaves the encoder out of it: only the decoder learns.
+        The second holds ``"loss"`` and ``parts``. ``frozen`` leaves the encoder out of it.
         """
-        config, parts, loss = self.config, {}, 0.0
-        if config.needs_sentences:
-            one = self._damaged(step, config.seed, frozen)
-        if config.denoising_weight:
-            mine, parts["denoising"] = self.denoising(step, one)
-            loss = loss + config.denoising_weight * mine
-        if config.contrast_weight and not frozen:
-            two = self._damaged(step, config.seed + _SECOND_COPY, frozen)
-            rows = self.sentences.rows(step)
-            mine = self.ranking(one, two, rows, rows, self.sentences, step)
-            parts["contrast"] = mine.item()
-            loss = loss + config.contrast_weight * mine
-        if config.pairs_weight and not frozen:
-            mine = self.ranked_pairs(step)
-            parts["pairs"] = mine.item()
-            loss = loss + config.pairs_weight * mine
-        if config.distil_weight and not frozen:
-            mine = self.distillation(step)
-            parts["distillation"] = mine.item()
-            loss = loss + config.distil_weight * mine
-        return loss, parts
+        raise NotImplementedError
 
-    def denoising(self, step, vectors):
-        """Return the cross-entropy per token of rebuilding the step's sentences: my part, the whole.
+    def frozen_steps(self, steps: int) -> int:
+        """Return for how many of ``steps`` steps the encoder is held still."""
+        return 0
 
-        The mean is over the tokens of all processes, so a process counts by its tokens.
-        """
-        own, _ = self._share(self.sentences, step)
-        tokens = torch.zeros((), device=vectors.device)
-        mean = vectors.sum() * 0.0
-        if len(own):
-            targets = self._tokens([self.corpus.sentences[row] for row in own])
-            with self._precision():
-                mean = self.decoder(vectors, targets["input_ids"], targets["attention_mask"])
-            tokens = targets["attention_mask"][:, 1:].sum().float()
-        mine = mean * tokens / self.accelerator.reduce(tokens, "sum")
-        return mine, self.accelerator.reduce(mine.detach(), "sum").item()
+    def draw(self, rows: list[Any], batches: Batches, step: int) -> Batch:
+        """Return a step's rows, and which of them are this process's."""
+        places = batches.rows(step)
+        mine, begin = share(places, self.accelerator.process_index, self.accelerator.num_processes)
+        return Batch([rows[place] for place in places], slice(begin, begin + len(mine)))
 
-    def ranked_pairs(self, step):
-        """Return the multiple negatives ranking loss of the step's pairs, the mean of both ways.
-
-        Titles look for bodies and bodies for titles.
-        """
-        own, _ = self._share(self.pairs, step)
-        first, second = (
-            self._vectors([self.corpus.pairs[row][side] for row in own]) for side in (0, 1)
-        )
-        rows = self.pairs.rows(step)
-        left, right = (_numbered([self.corpus.pairs[row][side] for row in rows]) for side in (0, 1))
-        there = self.ranking(first, second, left, right, self.pairs, step)
-        back = self.ranking(second, first, right, left, self.pairs, step)
-        return (there + back) / 2
-
-    def ranking(self, first, second, left, right, batches, step):
-        """Return the mean of -log softmax over each text's cosines with all texts of the other side.
-
-        Cosines are divided by the temperature. ``left`` and ``right`` (n,) number equal texts alike:
-        another pair that shares either text is no negative.
-        """
-        first, second = self._whole(first, batches, step), self._whole(second, batches, step)
-        scores = F.normalize(first) @ F.normalize(second).T / self.config.temperature  # (n, n)
-        left, right = (torch.as_tensor(side, device=scores.device) for side in (left, right))
-        alike = (left[:, None] == left) | (right[:, None] == right)
-        alike.fill_diagonal_(False)
-        own = torch.arange(len(scores), device=scores.device)
-        return F.cross_entropy(scores.masked_fill(alike, -torch.inf), own)
-
-    def distillation(self, step):
-        """Return the mean squared change of the cosines among the step's general sentences."""
-        own, _ = self._share(self.general, step)
-        vectors = self._vectors([self.corpus.general[row] for row in own])
-        now = F.normalize(self._whole(vectors, self.general, step))
-        # Encoded in the batch of the step, not once for all: a short run needs few of them, and a run
-        # that goes on after a stop must meet the very same digits.
-        texts = [self.corpus.general[row] for row in self.general.rows(step)]
-        before = torch.from_numpy(encode(self.start, texts, show_progress_bar=False)).to(now)
-        return F.mse_loss(now @ now.T, before @ before.T)
-
-    def _damaged(self, step, seed, frozen):
-        config = self.config
-        own, _ = self._share(self.sentences, step)
-        texts = add_noise(
-            [self.corpus.sentences[row] for row in own],
-            kind=config.noise,
-            rate=config.rate,
-            seed=seed,
-            epoch=self.sentences.epoch(step),
-            mask=self.mask,
-        )
-        with torch.set_grad_enabled(not frozen):
-            return self._vectors(texts)
-
-    def _vectors(self, texts):
-        """Return the pooled vectors (b, d) of texts, in float32."""
+    def vectors(self, texts: list[str], prompt: str = "") -> torch.Tensor:
+        """Return the pooled vectors (b, d) of texts with a prompt before each, in float32."""
         if not texts:
-            return torch.zeros(0, dimension(self.encoder), device=self.device)
-        with self._precision():
-            return sentence_vector(self.encoder, self._tokens(texts)).float()
+            return torch.zeros(0, dimension(self.encoder) or 0, device=self.device)
+        with self.precision():
+            return sentence_vector(self.encoder, self.features(texts, prompt)).float()
 
-    def _tokens(self, texts):
+    def features(self, texts: list[str], prompt: str = "") -> dict[str, Any]:
+        """Return token ids and mask (b, t) of texts with a prompt before each, on the device."""
+        tokenizer, longest = self.encoder.tokenizer, self.limit
+        before = tokenizer(prompt)["input_ids"] if prompt else []
+        if prompt:  # it comes on top of the texts, which are cut already
+            longest += len(before) - len(tokenizer("")["input_ids"])
+            longest = min(longest, self.encoder.max_seq_length or longest)
         # The decoder wants padding on the right, and encoders with a mask do not mind where it is.
-        return self.encoder.tokenizer(
-            texts,
+        found = tokenizer(
+            [prompt + text for text in texts],
             padding=True,
             padding_side="right",
             truncation=True,
-            max_length=self.limit,
+            max_length=longest,
             return_tensors="pt",
         ).to(self.device)
+        features = dict(found)
+        if prompt:  # counted as sentence-transformers does, for a pooling that leaves it out
+            features["prompt_length"] = len(before) - (before[-1] in tokenizer.all_special_ids)
+        return features
 
-    def _precision(self):
-        """Compute in bfloat16 where a GPU has it; weights, cosines and losses stay in float32."""
-        usable = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=usable)
+    @contextmanager
+    def precision(self) -> Iterator[None]:
+        """Compute vectors in bfloat16 where it is on; weights, cosines and losses are in float32."""
+        with ExitStack() as stack:
+            stack.enter_context(
+                torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+            )
+            # On a CPU, attention's fused backward pass takes several times as long in bfloat16 as
+            # in float32; written out it is fast, but keeps a number for each two tokens of a text.
+            if self.bfloat16 and self.device.type == "cpu" and self.limit <= _SHORT:
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            yield
 
-    def _share(self, batches, step):
-        accelerator = self.accelerator
-        return share(batches.rows(step), accelerator.process_index, accelerator.num_processes)
-
-    def _whole(self, mine, batches, step):
+    def whole(self, mine: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the vectors (n, d) of the whole batch; only this process's carry a gradient.
 
         The loss is a function of all vectors, and each process knows its derivative with respect to
@@ -179,19 +155,7 @@ class Objective:
         """
         if self.accelerator.num_processes == 1:
             return mine
-        rows = batches.rows(step)
-        _, begin = self._share(batches, step)
-        everyone = mine.new_zeros(len(rows), mine.shape[1])
-        everyone[begin : begin + len(mine)] = mine.detach()
+        everyone = mine.new_zeros(len(batch.rows), mine.shape[1])
+        everyone[batch.mine] = mine.detach()
         everyone = self.accelerator.reduce(everyone, "sum")
-        return torch.cat([everyone[:begin], mine, everyone[begin + len(mine) :]])
-
-
-def _numbered(texts):
-    """Return a number for each text, the same for equal ones.
-
-    >>> _numbered(["fever", "rash", "fever"])
-    [0, 1, 0]
-    """
-    numbers = {}
-    return [numbers.setdefault(text, len(numbers)) for text in texts]
+        return torch.cat([everyone[: batch.mine.start], mine, everyone[batch.mine.stop :]])

@@ -1,108 +1,95 @@
 """What a training run returns, and the folder and page that it becomes."""
 
+from __future__ import annotations
+
 import html
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from course_utils.files import refuse_foreign, whole_folder
 from course_utils.models.files import no_progress_bars
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from sentence_transformers import SentenceTransformer
 
-    from course_utils.adaptation.config import TSDAEConfig
+    from course_utils.adaptation.config import PairsConfig, TSDAEConfig
     from course_utils.metrics import Evaluation
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TSDAEResult:
-    """An adapted model and how it came about. It is an embedder: ``evaluate(result, task)`` works.
+class TrainingResult:
+    """An adapted model and how it came about. It is taken wherever an embedder is, as its model.
 
     - ``model``: the new SentenceTransformer, ready to encode.
     - ``history``: a DataFrame with one row per step: ``loss`` and its parts, the score ``dev`` where
       it was taken, ``gradient`` (its length before it is cut), ``learning_rate`` (the encoder's),
-      ``texts`` and ``seconds`` of the step. Row 0 stands for the start.
+      ``texts`` (sentences or pairs) and ``seconds`` of the step. Row 0 stands for the start.
     - ``alpha``: the share of the trained weights, the rest being those of the start. 0 is the start
       itself: training did not help.
     - ``alphas``: the dev score for every share that was tried; empty without a dev task.
     - ``before``, ``after``: the ``Evaluation`` of the start and of ``model`` on the dev task, or None.
       The weights and the share were chosen on that task, so ``after`` flatters.
     - ``config``, ``counts``: what the run was told, and how many texts it was given, used and cut.
+    - ``precision``: ``"bfloat16"`` or ``"float32"``, what the vectors were computed in.
     """
 
-    model: "SentenceTransformer"
-    history: "pd.DataFrame"
+    model: SentenceTransformer
+    history: pd.DataFrame
     alpha: float
     alphas: dict[float, float]
-    before: "Evaluation | None"
-    after: "Evaluation | None"
-    config: "TSDAEConfig"
+    before: Evaluation | None
+    after: Evaluation | None
+    config: TSDAEConfig | PairsConfig
     counts: dict[str, int]
+    precision: str
     name: str
 
     @property
-    def fingerprint(self):
-        """What the model's vectors depend on, as hexadecimal digits (see ``encoding.fingerprint``)."""
-        from course_utils.encoding.encode import fingerprint
-
-        return fingerprint(self.model)
-
-    @property
-    def dimension(self):
-        """The length of the model's vectors."""
-        from course_utils.encoding.encode import dimension
-
-        return dimension(self.model)
-
-    @property
-    def helped(self):
+    def helped(self) -> bool | None:
         """Whether any training is in ``model``: None without a dev task, which alone could tell."""
         return None if self.after is None else self.alpha > 0
 
     @property
-    def texts_per_second(self):
+    def texts_per_second(self) -> float:
         """Texts trained on per second of training, without the time for dev scores and checkpoints."""
         return float(self.history["texts"].sum() / self.history["seconds"].sum())
 
-    def encode(self, texts, **options):
+    def as_sentence_transformer(self) -> SentenceTransformer:
+        """Return the model, which stands for the result wherever an embedder is taken."""
+        return self.model
+
+    def encode(self, texts: list[str], **options: Any) -> np.ndarray:
         """Return the model's vectors (n, d): ``model.encode(texts, **options)``."""
         options.setdefault("show_progress_bar", False)
         return self.model.encode(texts, **options)
 
-    def save(self, folder):
+    def save(self, folder: str | Path) -> Path:
         """Write an ordinary sentence-transformers folder with a model card; return its path.
 
         ``load_model(folder)`` reads it, and so does sentence-transformers anywhere. It appears whole
-        or not at all; a model that is there already is replaced. Raises ``FileExistsError`` for a
-        folder that holds something else.
-        """
-        target = Path(folder)
-        if target.exists() and any(target.iterdir()) and not (target / "modules.json").exists():
-            raise FileExistsError(
-                f"{target} holds something that is not a model. Give a new folder, or an empty one."
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".model-") as scratch:
-            new = Path(scratch) / "new"
-            with no_progress_bars():
-                self.model.save_pretrained(str(new), create_model_card=False)
-            (new / "README.md").write_text(self.card(), "utf-8")
-            if target.exists():
-                os.replace(target, Path(scratch) / "old")
-            os.replace(new, target)
-        return target
+        or not at all; a model that is there already is replaced, and stays if that fails.
 
-    def card(self):
+        Raises ``FileExistsError`` for a folder that holds something else, ``OSError`` where it cannot
+        be written.
+        """
+        refuse_foreign(folder, "modules.json", "model")
+        with whole_folder(folder) as fresh:
+            with no_progress_bars():
+                self.model.save_pretrained(str(fresh), create_model_card=False)
+            (fresh / "README.md").write_text(self.card(), "utf-8")
+        return Path(folder)
+
+    def card(self) -> str:
         """Return the model card as Markdown: data, counts, config, scores with intervals, limits."""
         start = self.name.removesuffix(_SUFFIX)
         parts = [
             _FRONT,
             f"# {self.name}",
             f"{start}, adapted to the texts of one domain with `course_utils.adaptation`, without labels, "
-            f"by {' and '.join(_WAYS[term] for term in self.config.terms)}.",
+            f"by {_WAYS[self.config.objective]}.",
             "## Data",
             _table(("texts", "number"), self.counts.items()),
             f"## Training\n\n{self._told()}",
@@ -115,7 +102,9 @@ class TSDAEResult:
 
     def _told(self):
         steps = int(self.history.index.max())
-        text = f"{steps:,} steps, {self.texts_per_second:.1f} texts per second. "
+        text = (
+            f"{steps:,} steps in {self.precision}, {self.texts_per_second:.1f} texts per second. "
+        )
         if self.alpha == 0:
             return text + (
                 "**Training did not help**: no mixture with the trained weights scored above the start "
@@ -142,7 +131,7 @@ class TSDAEResult:
         return note + "\n\n" + _table(("", "metric", "score", "95 % interval", "over"), rows)
 
     def __repr__(self):
-        lines = [f"TSDAEResult: {self.name}, {self._told()}"]
+        lines = [f"TrainingResult: {self.name}, {self._told()}"]
         if self.alphas:
             tried = ", ".join(f"{alpha:g}: {score:.4f}" for alpha, score in self.alphas.items())
             lines.append(f"Dev score by share of the trained weights: {tried}")
@@ -151,22 +140,17 @@ class TSDAEResult:
     def _repr_html_(self):
         return "<br>".join(html.escape(line) for line in repr(self).splitlines())
 
-    @classmethod
-    def of(cls, trainer, alpha, scores, evaluations):
-        """Return the result of a ``Trainer`` that is done."""
-        import pandas as pd
 
-        history = pd.DataFrame(trainer.history).set_index("step")
-        numbers = [column for column in history if column != "epoch"]
-        history[numbers] = history[numbers].astype(float)
-        history["epoch"] = history["epoch"].astype("Int64")
-        return cls(
-            trainer.encoder, history, alpha, scores, evaluations.get(0.0), evaluations.get(alpha),
-            trainer.config, trainer.corpus.counts, trainer.encoder.model_card_data.model_name,
-        )  # fmt: skip
+def history_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return a trainer's history as a DataFrame of numbers, one row per step."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows).set_index("step")
+    kinds = dict.fromkeys(table.columns, "float64") | {"epoch": "Int64"}
+    return table.astype(kinds)
 
 
-def adapted_name(model):
+def adapted_name(model: SentenceTransformer) -> str:
     """Return what tables call the model that is made of this one."""
     from course_utils.metrics.evaluation import embedder_name
 

@@ -1,9 +1,13 @@
-"""The texts of a run: checked, each once, cut where the run cuts, and none of the exam's."""
+"""The texts of a run: checked, each once, cut where the run cuts."""
+
+from __future__ import annotations
 
 import hashlib
 import json
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,81 +16,78 @@ _MANY = 0.1  # the share of texts that may be cut without a warning; the result 
 
 
 @dataclass(frozen=True, eq=False)
-class Corpus:
-    """The texts that a run trains on, ready to be drawn from.
+class Texts:
+    """Sentences or pairs, ready to be drawn from.
 
-    ``sentences`` and ``pairs`` hold each text or pair once, cut to the run's limit; ``lengths``,
-    ``pair_lengths`` and ``general_lengths`` count tokens; ``vocabulary`` holds the ids of the tokens
-    that occur in the sentences, in rising order. ``counts`` says what was given, kept and cut;
-    ``fingerprints`` tells sentences, pairs and general sentences, as they were given, from others.
+    ``rows`` are the n sentences or pairs, cut to the run's limit; ``lengths`` (n,) counts tokens, of
+    a pair those of its longer text; ``vocabulary`` holds the ids of the tokens that occur, in rising
+    order. ``given`` is what the caller gave, ``cut`` how many of its texts were cut, and
+    ``fingerprint`` tells it from other texts.
     """
 
-    sentences: list[str]
+    rows: list[Any]
     lengths: np.ndarray
-    pairs: list[tuple[str, str]]
-    pair_lengths: np.ndarray
-    general: list[str]
-    general_lengths: np.ndarray
     vocabulary: np.ndarray
-    counts: dict[str, int]
-    fingerprints: dict[str, str]
+    given: list[Any]
+    cut: int
+    fingerprint: str
 
 
-def prepare_texts(tokenizer, sentences, pairs, general, config, limit, *, warn=True):
-    """Return the ``Corpus`` of a run; texts of more than ``limit`` tokens are cut, and counted.
+def prepare_sentences(
+    sentences: Iterable[str], tokenizer: Any, limit: int, *, warn: bool = True
+) -> Texts:
+    """Return the sentences as ``Texts``: equal ones once, cut after ``limit`` tokens, and counted.
 
-    Where that befalls more than a tenth of the sentences and pairs, it is a ``UserWarning``.
+    Where more than a tenth are cut, ``warn`` makes it a ``UserWarning``.
 
     Raises ``TypeError`` and ``ValueError``, by index, for what is no text or blank; ``ValueError``
-    for fewer than two different sentences or pairs, and for a weight without its texts.
+    for fewer than two different ones.
     """
-    sentences = _checked("sentences", sentences) if config.needs_sentences else []
-    pairs = _checked_pairs(pairs, config)
-    general = _checked("general", general or [])
-    if config.distil_weight and not general:
-        raise ValueError(
-            "distil_weight is above 0, but there are no general sentences to keep in place. Pass "
-            "general=[...], or set distil_weight=0."
-        )
-    kept, kept_pairs = list(dict.fromkeys(sentences)), list(dict.fromkeys(pairs))
-    if config.needs_sentences:
-        _refuse_few("sentences", "sentence", sentences, kept)
-    if config.pairs_weight:
-        _refuse_few("pairs", "pair", pairs, kept_pairs)
-    given = {"sentences": sentences, "pairs": pairs, "general": general}
+    given = _checked("sentences", sentences)
+    kept = list(dict.fromkeys(given))
+    _refuse_few("sentences", "sentence", given, kept)
     cutter = _Cutter(tokenizer, limit)
-    kept, lengths = cutter(kept)
-    vocabulary = np.flatnonzero(cutter.seen)
-    sides, side_lengths = cutter([text for pair in kept_pairs for text in pair])
-    # General sentences are only held in place, so what is cut of them is no loss: not told below.
-    cut, total, longest = cutter.cut, cutter.total, cutter.longest
-    general, general_lengths = cutter(general)
-    counts = {
-        "sentences given": len(sentences),
-        "sentences used": len(kept),
-        "pairs given": len(pairs),
-        "pairs used": len(kept_pairs),
-        "general sentences": len(general),
-        "texts cut": cutter.cut,
-    }
-    if warn and cut > _MANY * total:
-        warnings.warn(
-            f"{cut} of {total} texts have more than {limit} tokens (the longest has {longest}); what "
-            "lies beyond is not trained on. Split them into sentences, or raise max_tokens.",
-            UserWarning,
-            stacklevel=3,
+    rows, lengths = cutter(kept)
+    if warn:
+        cutter.tell()
+    return cutter.texts(rows, lengths, given)
+
+
+def prepare_pairs(
+    pairs: Iterable[Sequence[str]], tokenizer: Any, limit: int, *, warn: bool = True
+) -> Texts:
+    """Return the pairs as ``Texts``: equal ones once, both texts cut after ``limit`` tokens.
+
+    Warns and raises as ``prepare_sentences`` does, and ``TypeError`` for what is not two texts.
+    """
+    given = _checked_pairs(pairs)
+    kept = list(dict.fromkeys(given))
+    _refuse_few("pairs", "pair", given, kept)
+    cutter = _Cutter(tokenizer, limit)
+    sides, lengths = cutter([text for pair in kept for text in pair])
+    if warn:
+        cutter.tell()
+    rows = list(zip(sides[::2], sides[1::2], strict=True))
+    return cutter.texts(rows, np.maximum(lengths[::2], lengths[1::2]), given)
+
+
+def prepare_general(sentences: Iterable[str], tokenizer: Any, limit: int) -> Texts:
+    """Return the sentences that shall stay in place as ``Texts``, cut after ``limit`` tokens.
+
+    They are held where they are and not learnt from, so what is cut of them is no loss to tell of.
+
+    Raises ``TypeError`` and ``ValueError``, by index, for what is no text or blank; ``ValueError``
+    if there is none.
+    """
+    given = _checked("general", sentences)
+    if not given:
+        raise ValueError(
+            "general is empty, so there is nothing to keep in place. Give everyday sentences, or "
+            "leave general out."
         )
-    return Corpus(
-        kept,
-        lengths,
-        list(zip(sides[::2], sides[1::2], strict=True)),
-        np.maximum(side_lengths[::2], side_lengths[1::2]),
-        general,
-        general_lengths,
-        vocabulary,
-        counts,
-        {name: _fingerprint(texts) for name, texts in given.items()},
-    )
+    cutter = _Cutter(tokenizer, limit)
+    rows, lengths = cutter(given)
+    return cutter.texts(rows, lengths, given)
 
 
 class _Cutter:
@@ -116,6 +117,21 @@ class _Cutter:
                 cut.append(text)
         self.total += len(texts)
         return cut, lengths
+
+    def texts(self, rows, lengths, given):
+        """Return the ``Texts`` of what was cut."""
+        return Texts(rows, lengths, np.flatnonzero(self.seen), given, self.cut, _fingerprint(given))
+
+    def tell(self):
+        """Warn where many texts were cut."""
+        if self.cut > _MANY * self.total:
+            warnings.warn(
+                f"{self.cut} of {self.total} texts have more than {self.limit} tokens (the longest has "
+                f"{self.longest}); what lies beyond is not trained on. Split them into sentences, or "
+                "raise max_tokens.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _tokenise(self, texts):
         fast = getattr(self.tokenizer, "is_fast", False)
@@ -151,17 +167,12 @@ def _checked(name, texts):
     return texts
 
 
-def _checked_pairs(pairs, config):
-    if not config.pairs_weight:
-        return []
-    if not pairs:
-        raise ValueError(
-            "pairs_weight is above 0, but there are no pairs. Pass pairs=[(text, text), ...], such "
-            "as (title, body) or (term, definition), or set pairs_weight=0."
-        )
+def _checked_pairs(pairs):
+    if isinstance(pairs, str | bytes):
+        raise TypeError("pairs is a single string; give a list of (text, text).")
     checked = []
     for index, pair in enumerate(pairs):
-        if isinstance(pair, str) or len(pair) != 2:
+        if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
             raise TypeError(f"pairs[{index}] is {short(repr(pair))}, not two texts.")
         for side, text in enumerate(pair):
             _check_text(f"pairs[{index}][{side}]", text)
@@ -189,5 +200,10 @@ def _refuse_few(name, noun, given, kept):
         )
 
 
-def short(text, size=80):
+def short(text: str, size: int = 80) -> str:
+    """Return a text, its end left out where it is longer than ``size`` characters.
+
+    >>> short("a very long text", 9)
+    'a very...'
+    """
     return text if len(text) <= size else text[: size - 3] + "..."
