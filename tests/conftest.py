@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: the packaged model, and a cache that no other run can see."""
 
+import errno
 import os
 
 import pytest
@@ -19,3 +20,21 @@ def minilm():
     from course_utils import load_model
 
     return load_model(device="cpu")
+
+
+@pytest.fixture
+def rename_fails(monkeypatch):
+    """Let the rename of a number, counted from 1 after the call, fail: ``rename_fails(2)``."""
+
+    def arm(number):
+        real, renames = os.replace, []
+
+        def replace(source, target):
+            renames.append(target)
+            if len(renames) == number:
+                raise OSError(errno.EIO, "the disk gave up")
+            real(source, target)
+
+        monkeypatch.setattr(os, "replace", replace)
+
+    return arm

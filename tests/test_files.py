@@ -15,20 +15,6 @@ def contents(folder):
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-def fail_at(monkeypatch, step):
-    """Let the ``step``-th rename from now on fail, counted from 1; return the list of renames."""
-    real, seen = os.replace, []
-
-    def replace(a, b):
-        seen.append((a, b))
-        if len(seen) == step:
-            raise OSError(5, "the disk gave up")
-        real(a, b)
-
-    monkeypatch.setattr(os, "replace", replace)
-    return seen
-
-
 def write_half(folder, error):
     with whole_folder(folder) as fresh:
         (fresh / "a").write_text("half")
@@ -37,12 +23,12 @@ def write_half(folder, error):
 
 @pytest.mark.parametrize("step", [1, 2])
 def test_a_folder_stays_as_it_was_when_any_rename_of_the_exchange_fails(
-    tmp_path, monkeypatch, step
+    tmp_path, rename_fails, step
 ):
     target = tmp_path / "kept"
     with whole_folder(target) as fresh:
         (fresh / "a").write_text("old")
-    fail_at(monkeypatch, step)
+    rename_fails(step)
     with pytest.raises(OSError, match="the disk gave up"), whole_folder(target) as fresh:
         (fresh / "a").write_text("new")
     assert contents(target) == {"a": "old"}
@@ -85,12 +71,12 @@ def test_a_folder_that_a_killed_process_moved_aside_is_brought_back(tmp_path):
     assert contents(restored(target)) == {"a": "old"}
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, rename_fails):
     target = write_text(tmp_path / "deep" / "a.txt", "old\n")
     with pytest.raises(RuntimeError), whole_file(target) as fresh:
         raise RuntimeError(fresh.write_text("half"))
     assert target.read_bytes() == b"old\n"
-    fail_at(monkeypatch, 1)
+    rename_fails(1)
     with pytest.raises(OSError, match="gave up"):
         write_text(target, "new")
     assert target.read_bytes() == b"old\n"

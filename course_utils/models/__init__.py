@@ -14,6 +14,7 @@ from course_utils.models.loading import (
     pick_device,
     prefetch,
 )
+from course_utils.models.processor import has_bfloat16
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -24,6 +25,7 @@ __all__ = [
     "check_setup",
     "find_model",
     "fingerprint",
+    "has_bfloat16",
     "load_model",
     "model_table",
     "pick_device",

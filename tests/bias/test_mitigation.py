@@ -114,19 +114,11 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
 
 @pytest.mark.parametrize("step", [1, 2])
 def test_a_saved_eraser_is_still_there_when_any_rename_of_the_exchange_fails(
-    tmp_path, monkeypatch, step
+    tmp_path, rename_fails, step
 ):
     eraser = LinearEraser(np.eye(2), np.zeros(2), strength=0.25)
     eraser.save(tmp_path / "e")
-    real, renames = os.replace, []
-
-    def replace(source, target):
-        renames.append(target)
-        if len(renames) == step:
-            raise OSError("the disk gave up")
-        real(source, target)
-
-    monkeypatch.setattr(os, "replace", replace)
+    rename_fails(step)
     with pytest.raises(OSError, match="the disk gave up"):
         eraser.at(1).save(tmp_path / "e")
     assert LinearEraser.load(tmp_path / "e").strength == 0.25

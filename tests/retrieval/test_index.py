@@ -1,7 +1,6 @@
 """Searching: exact search is a full sort, approximate search is compared with it."""
 
 import json
-import os
 import sys
 
 import numpy as np
@@ -211,17 +210,9 @@ def test_an_empty_folder_takes_an_index(tmp_path):
 
 
 @pytest.mark.parametrize("step", [1, 2])
-def test_a_save_whose_exchange_fails_leaves_the_old_index(tmp_path, monkeypatch, step):
+def test_a_save_whose_exchange_fails_leaves_the_old_index(tmp_path, rename_fails, step):
     build_index(Letters(), ["old"]).save(tmp_path / "index")
-    real, seen = os.replace, []
-
-    def replace(source, target):
-        seen.append(source)
-        if len(seen) == step:
-            raise OSError("the disk gave up")
-        real(source, target)
-
-    monkeypatch.setattr(os, "replace", replace)
+    rename_fails(step)
     with pytest.raises(OSError, match="gave up"):
         build_index(Letters(), ["new"]).save(tmp_path / "index")
     assert Index.load(tmp_path / "index").texts == ("old",)
