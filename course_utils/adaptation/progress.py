@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from course_utils.encoding.progress import progress_bar
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -34,24 +36,18 @@ def watchers(
     """
     told = [] if on_progress is None else [on_progress]
     bar = on_progress is None if show_progress_bar is None else show_progress_bar
-    return [progress_bar(), *told] if bar else told
+    return [training_bar(), *told] if bar else told
 
 
-def progress_bar() -> Callable[[Progress], None]:
+def training_bar() -> Callable[[Progress], None]:
     """Return a function that shows each ``Progress`` on a bar, with the loss and the dev score."""
     bar = None
 
     def show(progress: Progress) -> None:
         nonlocal bar
         if bar is None:
-            from tqdm.auto import tqdm
-
-            bar = tqdm(
-                total=progress.steps,
-                initial=progress.step,
-                desc="Training",
-                unit=" steps",
-                leave=False,
+            bar = progress_bar(
+                total=progress.steps, initial=progress.step, description="Training", unit="steps"
             )
         bar.update(progress.step - bar.n)
         loss = progress.latest["loss"]

@@ -12,7 +12,8 @@ class Embedder(Protocol):
 
     It may say more, and is then asked: ``encode_query`` and ``encode_document`` (of the form of
     ``encode``) where it treats queries and documents unlike, a string ``fingerprint`` that names its
-    vectors, a whole number ``dimension``.
+    vectors, a whole number ``dimension``, ``show_progress_bar = False`` where it shows its own
+    progress or wants none shown.
     """
 
     def encode(self, texts: list[str], /) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 
 from course_utils.encoding.batches import on_their_way
 from course_utils.encoding.embedders import AnyEmbedder, dimension, embedder_of
+from course_utils.encoding.progress import progress_bar
 from course_utils.models.fingerprints import fingerprint
 from course_utils.models.roles import Role, is_sentence_transformer
 
@@ -151,6 +152,8 @@ def _encode(
     cache, device, show_progress_bar,
 ):  # fmt: skip
     model = embedder_of(model)
+    if show_progress_bar is None:
+        show_progress_bar = getattr(model, "show_progress_bar", None)
     texts = _checked(texts)
     _check_options(batch_size, on_long, cache)
     first = _first_of_equals(texts)
@@ -234,10 +237,8 @@ def _progress(total, show):
         finished += count
         long = time.monotonic() - began > LONG_WORK_SECONDS
         if bar is None and total and (show or (show is None and long and finished < total)):
-            from tqdm.auto import tqdm
-
-            bar = tqdm(
-                total=total, initial=finished - count, desc="Encoding", unit=" texts", leave=False
+            bar = progress_bar(
+                total=total, initial=finished - count, description="Encoding", unit="texts"
             )
         if bar is not None:
             bar.update(count)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from course_utils.encoding.encode import encode_query
+from course_utils.encoding.progress import progress_bar
 from course_utils.files import restored, whole_folder
 from course_utils.models.files import no_progress_bars
 from course_utils.models.fingerprints import fingerprint_or_none
@@ -158,7 +159,6 @@ def train_cross_encoder(
 def _fit(cross_encoder, groups, batch_size, learning_rate, seed, show_progress_bar):
     """Train in place; each of ``groups`` is a query, its relevant text, then its negatives."""
     import torch
-    from tqdm.auto import trange
 
     steps = len(groups) // batch_size
     base = cross_encoder.model.base_model
@@ -172,12 +172,12 @@ def _fit(cross_encoder, groups, batch_size, learning_rate, seed, show_progress_b
     )
     cross_encoder.train()
     # Dropout draws from torch's global generator: fork it, so that the caller's stays untouched.
-    with (
-        torch.random.fork_rng(),
-        trange(steps, desc="Cross-encoder", disable=not show_progress_bar) as progress,
-    ):
+    bar = None
+    if show_progress_bar:
+        bar = progress_bar(total=steps, description="Cross-encoder", unit="steps")
+    with torch.random.fork_rng(), closing(bar) if bar is not None else nullcontext():
         torch.manual_seed(seed)
-        for step in progress:
+        for step in range(steps):
             batch = groups[step * batch_size : (step + 1) * batch_size]
             queries = [query for query, *texts in batch for _ in texts]
             tokens = cross_encoder.tokenizer(
@@ -196,7 +196,9 @@ def _fit(cross_encoder, groups, batch_size, learning_rate, seed, show_progress_b
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
             schedule.step()
-            progress.set_postfix(loss=f"{loss.item():.3f}")
+            if bar is not None:
+                bar.update()
+                bar.set_postfix(loss=f"{loss.item():.3f}")
     cross_encoder.requires_grad_(True).eval()
 
 

@@ -449,6 +449,21 @@ def test_long_work_shows_a_bar_that_is_gone_afterwards(capsys, monkeypatch):
     assert capsys.readouterr().err == ""
 
 
+def test_an_embedder_may_want_no_bar(capsys, monkeypatch):
+    monkeypatch.setattr(sys.modules[encode.__module__], "LONG_WORK_SECONDS", -1)
+
+    class Quiet:
+        show_progress_bar = False
+
+        def encode(self, texts):
+            return np.ones((len(texts), 2))
+
+    encode(Quiet(), [str(i) for i in range(20)], batch_size=4)
+    assert capsys.readouterr().err == ""
+    encode(Quiet(), ["a"], show_progress_bar=True)
+    assert "Encoding" in capsys.readouterr().err
+
+
 # Embedders of another kind
 
 

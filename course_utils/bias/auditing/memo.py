@@ -30,11 +30,12 @@ class Memo:
     Queries and documents are asked for, and kept, as such where the model tells them apart.
     """
 
+    show_progress_bar = False  # whoever asks it: a bar is shown, or not, where the model is asked
+
     def __init__(
         self, model: AnyEmbedder, cache: EmbeddingCache | None, show_progress_bar: bool | None
     ) -> None:
-        # Not called model: what has a SentenceTransformer under that name is taken for it.
-        self.asked, self.cache, self.show_progress_bar = model, cache, show_progress_bar
+        self.asked, self.cache, self.shown = model, cache, show_progress_bar
         self.has_roles = _has_roles(embedder_of(model))
         self.rows: dict[Role | None, dict[str, np.ndarray]] = {}
 
@@ -43,9 +44,7 @@ class Memo:
         rows = self.rows.setdefault(role if self.has_roles else None, {})
         new = [text for text in dict.fromkeys(texts) if text not in rows]
         if new:
-            found = _IN_ROLE[role](
-                self.asked, new, cache=self.cache, show_progress_bar=self.show_progress_bar
-            )
+            found = _IN_ROLE[role](self.asked, new, cache=self.cache, show_progress_bar=self.shown)
             rows.update(zip(new, found, strict=True))
 
     def encode(self, texts: list[str], role: Role | None = None) -> np.ndarray:
@@ -73,6 +72,8 @@ def _has_roles(embedder):
 
 class Erased:
     """The embedder that an eraser makes of a ``Memo``."""
+
+    show_progress_bar = False
 
     def __init__(self, memo: Memo, eraser: LinearEraser) -> None:
         self.memo, self.eraser = memo, eraser
