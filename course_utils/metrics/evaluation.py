@@ -250,7 +250,7 @@ def evaluate(
 
     The texts of the last two have no roles: they get the prompt that the model's
     ``default_prompt_name`` names, or none. ``name`` is how tables call the embedder; by default its
-    own name, or its folder's. The ``fingerprint`` kept is the model's, without a role.
+    own name, or its folder's. Where a model has roles, the ``fingerprint`` kept is of both.
 
     Raises ``TypeError`` for another type of task, or what is no embedder; ``ValueError`` for
     ``measures`` or ``ties`` with a task that is no RetrievalTask, and where texts, vectors or
@@ -294,12 +294,22 @@ def evaluate(
         kind=kind,
         embedder=embedder_name(model) if name is None else name,
         scores=scores,
-        fingerprint=fingerprint_or_none(model),
+        fingerprint=_fingerprint(model, kind),
         repeats=repeats,
         content=_content(task, ties),
         versions=package_versions(_PACKAGES),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _fingerprint(model, kind):
+    """Return what the scores' vectors depend on; of a model with roles, both roles at once."""
+    if kind != "retrieval":
+        return fingerprint_or_none(model)
+    query, document = (fingerprint_or_none(model, role=role) for role in ("query", "document"))
+    if query is None or query == document:
+        return query
+    return hashlib.sha256(f"{query} {document}".encode()).hexdigest()
 
 
 def _measure_retrieval(model, task: RetrievalTask, chosen: Options, encoding) -> "pd.DataFrame":
