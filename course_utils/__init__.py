@@ -20,6 +20,8 @@ _HOME = {
     "search": "retrieval",
     "build_index": "retrieval",
     "rerank": "retrieval",
+    "KeywordIndex": "retrieval",
+    "fuse": "retrieval",
     "evaluate": "metrics",
     "compare": "metrics",
 }

@@ -22,6 +22,7 @@ __all__ = [
     "RetrievalTask",
     "SimilarityTask",
     "Source",
+    "load_examples",
     "load_licences",
     "load_medical_definitions",
     "load_python_docs",
@@ -38,6 +39,9 @@ TASKS = {
     "medical": "find the clinical term for what a layperson says",
     "medical/no-shared-word": "the same, only where lay and clinical wording share no word",
     "medical/near-synonym": "the same for lay wording that is broader, narrower or only related",
+    "medical/with-definitions": "as medical, where a document is the term with its definition",
+    "medical/with-definitions/no-shared-word": "the same, only where no word is shared with the term",
+    "medical/with-definitions/near-synonym": "the same for the lay wording that is not quite the term",
     "legal": "group sentences by the category of their licence",
     "company-wiki": "find the wiki page that answers a new colleague's question",
     "lee": "human similarity of 1,225 pairs of news texts",
@@ -49,14 +53,19 @@ _LOADERS = {
     "python-docs": ("python_docs", "load_known_item"),
     "python-docs/see-also": ("python_docs", "load_see_also"),
     "python-docs/library": ("python_docs", "load_library_labels"),
-    "medical": ("medical", "load_lay_terms"),
-    "medical/no-shared-word": ("medical", "load_lay_terms_without_shared_words"),
-    "medical/near-synonym": ("medical", "load_near_lay_terms"),
     "legal": ("legal", "load_categories"),
     "company-wiki": ("company_wiki", "load_questions"),
     "lee": ("judgements", "load_lee"),
     "wordsim353": ("judgements", "load_wordsim353"),
     "simlex999": ("judgements", "load_simlex999"),
+}
+_LAY_TERMS: dict[str, dict[str, Any]] = {
+    "medical": {},
+    "medical/no-shared-word": {"part": "no-shared-word"},
+    "medical/near-synonym": {"part": "near-synonym"},
+    "medical/with-definitions": {"with_definitions": True},
+    "medical/with-definitions/no-shared-word": {"part": "no-shared-word", "with_definitions": True},
+    "medical/with-definitions/near-synonym": {"part": "near-synonym", "with_definitions": True},
 }
 _TEXTS = {
     "python-docs": ("python_docs", "load_sentences"),
@@ -66,6 +75,7 @@ _TEXTS = {
     "everyday": ("judgements", "load_everyday"),
 }
 _HOME = {
+    "load_examples": "examples",
     "load_licences": "legal",
     "load_medical_definitions": "medical",
     "load_python_docs": "python_docs",
@@ -92,6 +102,8 @@ def load_task(
     name = str(name_or_path)
     if name in _LOADERS:
         return _call(*_LOADERS[name])(**options)
+    if name in _LAY_TERMS:
+        return _call("medical", "load_lay_terms")(**_LAY_TERMS[name], **options)
     if name.startswith("hub:"):
         return _call("hub", "load_hub")(name.removeprefix("hub:"), **options)
     if _is_path(name_or_path):

@@ -59,70 +59,50 @@ def load_medical_terms() -> list[Term]:
     return terms
 
 
-def load_lay_terms(*, shared_words: bool = True) -> RetrievalTask:
+def load_lay_terms(part: str | None = None, *, with_definitions: bool = False) -> RetrievalTask:
     """Return the task ``medical``: from what people say to what a clinician writes.
 
-    The corpus holds the names of all live terms; a query is a synonym that the ontology marks
-    as exact and as layperson's. Synonyms that differ only in capitals are one query. A
-    synonym of several terms, or one that is also the name of a term, has all of these terms
+    The corpus holds the names of all live terms; with ``with_definitions``, each name followed by
+    the term's definition, where it has one (``medical/with-definitions``). A query is a synonym that
+    the ontology marks as exact and as layperson's. Synonyms that differ only in capitals are one
+    query. A synonym of several terms, or one that is also the name of a term, has all of these terms
     as relevant. A synonym that is letter for letter (capitals aside) the name of its own term
     asks nothing; it is left out, and counted in ``source.counts``.
 
-    With ``shared_words=False`` it is the task ``medical/no-shared-word``: only the queries
-    that share no word stem (see ``word_stems``) with the name of any relevant term.
+    ``part`` is ``"no-shared-word"``: only the queries that share no word stem (see ``word_stems``)
+    with the *name* of any relevant term; or ``"near-synonym"``: the same of the lay synonyms marked
+    as broad, narrow or related, without wording that is an exact lay synonym of any term, so that it
+    and ``medical`` have no query in common.
 
-    Raises ``ImportError`` and ``ValueError`` as ``load_medical_terms`` does.
+    Raises ``ImportError`` and ``ValueError`` as ``load_medical_terms`` does, and ``ValueError`` for
+    another part.
 
     >>> task = load_lay_terms()
     >>> [task.corpus[term] for term in task.qrels["ringing in ears"]]
     ['Tinnitus']
     """
+    if part not in (None, "no-shared-word", "near-synonym"):
+        raise ValueError(f"part is {part!r}; it can be None, 'no-shared-word' or 'near-synonym'.")
     terms = load_medical_terms()
     names = {term.id: term.name for term in terms}
     queries, relevant, same = _lay_queries(terms)
-    if not shared_words:
+    counts = {"lay_synonyms_equal_to_their_term": same}
+    if part == "near-synonym":
+        exact, counts = queries, {}
+        near = [replace(term, lay_synonyms=term.near_lay_synonyms) for term in terms]
+        queries, relevant, _ = _lay_queries(near)
+        queries = {query: text for query, text in queries.items() if query not in exact}
+    if part:
         queries = _without_shared_words(queries, relevant, names)
     qrels = {query: relevant[query] for query in queries}
-    counts = {
-        "queries": len(queries),
-        "judgements": sum(len(judged) for judged in qrels.values()),
-        "lay_synonyms_equal_to_their_term": same,
-    }
-    name = "medical" if shared_words else "medical/no-shared-word"
-    return RetrievalTask(name, names, queries, qrels, _source(counts))
-
-
-def load_lay_terms_without_shared_words() -> RetrievalTask:
-    """Return the task ``medical/no-shared-word``: ``load_lay_terms(shared_words=False)``.
-
-    Raises ``ImportError`` and ``ValueError`` as ``load_medical_terms`` does.
-    """
-    return load_lay_terms(shared_words=False)
-
-
-def load_near_lay_terms() -> RetrievalTask:
-    """Return the task ``medical/near-synonym``: what people say that is not quite the term.
-
-    As ``medical/no-shared-word``, with the lay synonyms marked as broad, narrow or related in
-    the place of the exact ones. Wording that is an exact lay synonym of any term is left out,
-    so this task and ``medical`` have no query in common.
-
-    Raises ``ImportError`` and ``ValueError`` as ``load_medical_terms`` does.
-    """
-    terms = load_medical_terms()
-    exact, _, _ = _lay_queries(terms)
-    near, relevant, _ = _lay_queries(
-        [replace(term, lay_synonyms=term.near_lay_synonyms) for term in terms]
+    judgements = sum(len(judged) for judged in qrels.values())
+    counts = {"queries": len(queries), "judgements": judgements, **counts}
+    shown = {t.id: f"{t.name}. {t.definition}" if t.definition else t.name for t in terms}
+    name = "medical/with-definitions" if with_definitions else "medical"
+    name = f"{name}/{part}" if part else name
+    return RetrievalTask(
+        name, shown if with_definitions else names, queries, qrels, _source(counts)
     )
-    names = {term.id: term.name for term in terms}
-    unlike = _without_shared_words(near, relevant, names)
-    queries = {query: text for query, text in unlike.items() if query not in exact}
-    qrels = {query: relevant[query] for query in queries}
-    counts = {
-        "queries": len(queries),
-        "judgements": sum(len(judged) for judged in qrels.values()),
-    }
-    return RetrievalTask("medical/near-synonym", names, queries, qrels, _source(counts))
 
 
 def _without_shared_words(queries, relevant, names):

@@ -2,9 +2,9 @@
 
 Per-item scores first (``retrieval``, ``similarity``, ``clustering``), then how sure to be of their
 mean and of a difference (``significance``), of many differences (``multiple``), and with how many
-queries (``planning``); then all of it for any task (``evaluation``) and any two or more embedders
-(``comparison``). Two things beside: what people prefer (``judging``), and whether they still ask
-what they asked (``energy``).
+queries (``planning``); then all of it for any task (``evaluation``), for what any search found
+(``rankings``), and for any two or more of these (``comparison``). Two things beside: what people
+prefer (``judging``), and whether they still ask what they asked (``energy``).
 """
 
 from course_utils.metrics.clustering import (
@@ -25,6 +25,7 @@ from course_utils.metrics.energy import Drift, drift
 from course_utils.metrics.evaluation import Evaluation, evaluate
 from course_utils.metrics.multiple import holm, letter_display
 from course_utils.metrics.planning import queries_needed, query_clusters
+from course_utils.metrics.rankings import evaluate_hits
 from course_utils.metrics.retrieval import retrieval_scores, retrieval_scores_from_vectors
 from course_utils.metrics.significance import (
     Interval,
@@ -52,6 +53,7 @@ __all__ = [
     "compare_many",
     "drift",
     "evaluate",
+    "evaluate_hits",
     "holm",
     "kmeans_scores",
     "letter_display",

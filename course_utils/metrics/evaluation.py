@@ -262,8 +262,6 @@ def evaluate(
     >>> evaluate(letters, task, measures="success", k=1).scores.loc["q"].to_dict()
     {'success@1': 1.0}
     """
-    from datetime import UTC, datetime
-
     measures = [measures] if isinstance(measures, str) else list(measures)
     encoding = {
         "batch_size": batch_size,
@@ -289,12 +287,30 @@ def evaluate(
         kind, scores = "similarity", _measure_similarity(model, task, encoding)
     else:
         kind, (scores, repeats) = "clustering", _measure_clustering(model, task, seed, encoding)
+    called = embedder_name(model) if name is None else name
+    fingerprint = _fingerprint(model, kind)
+    return evaluation_of(task, kind, called, scores, ties, fingerprint=fingerprint, repeats=repeats)
+
+
+def evaluation_of(
+    task: Task,
+    kind: str,
+    embedder: str,
+    scores: "pd.DataFrame",
+    ties: str,
+    *,
+    fingerprint: str | None = None,
+    repeats: "pd.DataFrame | None" = None,
+) -> Evaluation:
+    """Return these scores as the ``Evaluation`` of ``task``: with its hash, the versions and the date."""
+    from datetime import UTC, datetime
+
     return Evaluation(
         task=task.name,
         kind=kind,
-        embedder=embedder_name(model) if name is None else name,
+        embedder=embedder,
         scores=scores,
-        fingerprint=_fingerprint(model, kind),
+        fingerprint=fingerprint,
         repeats=repeats,
         content=_content(task, ties),
         versions=package_versions(_PACKAGES),

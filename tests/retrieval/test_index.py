@@ -259,9 +259,9 @@ def test_an_array_of_objects_is_never_unpickled(tmp_path):
     np.save(folder / "pickled.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     (folder / "pickled.npy").replace(folder / "vectors.bin")
     about = json.loads((folder / "index.json").read_text())
-    from course_utils.retrieval.index import _sha256
+    from course_utils.retrieval.index import sha256
 
-    about["sha256"] = _sha256(folder / "vectors.bin")
+    about["sha256"] = sha256(folder / "vectors.bin")
     (folder / "index.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match="allow_pickle"):
         Index.load(folder)
