@@ -13,6 +13,7 @@ once a sentence instead of once a token.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,34 @@ class Decoder(nn.Module):
         return F.cross_entropy(
             logits.float(), right
         )  # the loss in float32, whatever gave the logits
+
+    @torch.no_grad()
+    def rebuild(
+        self, vector: torch.Tensor, first: torch.Tensor, *, ends: Iterable[int], max_tokens: int
+    ) -> list[list[int]]:
+        """Return the token ids that the decoder says from each vector, of its choices the likeliest.
+
+        ``vector`` (b, d) is what ``sentence_vector`` returns. Each list begins with its token of
+        ``first`` (b,), and goes on with the likeliest token after those that are there, until that is
+        one of ``ends``, which is left out, or there are ``max_tokens``. Dropout is off meanwhile.
+        """
+        training, stops = self.training, torch.tensor([*ends], device=first.device)
+        self.eval()
+        ids = first[:, None]
+        while ids.shape[1] < max_tokens:
+            hidden = self.hidden(vector, ids, torch.ones_like(ids)).unflatten(0, ids.shape)
+            likeliest = self.logits(hidden[:, -1]).argmax(-1)
+            if self.kept is not None:
+                likeliest = self.kept[likeliest]
+            ids = torch.cat([ids, likeliest[:, None]], dim=1)
+            if torch.isin(ids[:, 1:], stops).any(dim=1).all():
+                break
+        self.train(training)
+        is_end = torch.isin(ids[:, 1:], stops).tolist()
+        return [
+            row[: 1 + ended.index(True)] if True in ended else row
+            for row, ended in zip(ids.tolist(), is_end, strict=True)
+        ]
 
     def hidden(self, vector: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the states (n, width) of the n tokens of ``ids`` (b, t) where ``mask`` is 1."""

@@ -6,6 +6,7 @@ Auto-Encoder for Unsupervised Sentence Embedding Learning*.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from course_utils.adaptation.config import TSDAEConfig
+    from course_utils.adaptation.loop import Trainer
     from course_utils.adaptation.texts import Texts
 
 _SECOND_COPY = 2**32  # added to the seed, so that the second copy is damaged in another way
@@ -95,6 +97,26 @@ class DenoisingObjective(Objective):
             loss, value = self._denoising(batch, vectors[0])
         return loss, {"loss": value, self.parts[0]: value}
 
+    def rebuild(self, texts: list[str]) -> list[str]:
+        """Return what the decoder makes of each text's vector, without having seen the text.
+
+        Word by word the likeliest, at most as many tokens as a training text has. Where the tokenizer
+        sets no mark before a text, the decoder is given the text's first token, as in training.
+        """
+        if self.decoder is None:
+            raise ValueError("Nothing can be rebuilt: the contrast of two copies has no decoder.")
+        tokenizer = self.encoder.tokenizer
+        with torch.no_grad(), self.precision():
+            rows = self.decoder.rebuild(
+                self.vectors(texts, self.prompts[0]),
+                self.features(texts)["input_ids"][:, 0],
+                ends={tokenizer.sep_token_id, tokenizer.eos_token_id} - {None},
+                max_tokens=self.limit,
+            )
+        return [
+            tokenizer.decode(row[row[0] in tokenizer.all_special_ids :]).strip() for row in rows
+        ]
+
     def _denoising(self, batch, vectors):
         """Return the cross-entropy per token of rebuilding the step's sentences: my part, the whole.
 
@@ -110,3 +132,24 @@ class DenoisingObjective(Objective):
             tokens = targets["attention_mask"][:, 1:].sum().float()
         mine = mean * tokens / self.accelerator.reduce(tokens, "sum")
         return mine, self.accelerator.reduce(mine.detach(), "sum").item()
+
+
+class Watch:
+    """Notes what the decoder rebuilds from a few sentences: a callback of the ``Trainer``.
+
+    It does so at the start, after each of ``steps`` and at the end, in the step's row of the history,
+    and so what is noted is saved with the run: ``row["rebuilt"]`` is a dict from sentence to text.
+    """
+
+    def __init__(
+        self, objective: DenoisingObjective, sentences: list[str], steps: Iterable[int]
+    ) -> None:
+        self.objective, self.sentences, self.steps = objective, sentences, {0, *steps}
+
+    def __call__(self, trainer: Trainer) -> None:
+        """Note what is rebuilt after this step, if it is one of mine and not noted yet."""
+        row = trainer.history[-1]
+        due = trainer.step in self.steps or trainer.step == trainer.steps
+        if due and "rebuilt" not in row:
+            found = self.objective.rebuild(self.sentences)
+            row["rebuilt"] = dict(zip(self.sentences, found, strict=True))

@@ -13,7 +13,9 @@ from course_utils.encoding.progress import progress_bar
 class Progress:
     """Where a run is: ``step`` of ``steps`` done, ``history`` with one dict per step so far.
 
-    The rows are those of ``TrainingResult.history``; ``ended`` is True once, for the last step.
+    The rows are those of ``TrainingResult.history``; at a step at which sentences are watched, a row
+    has ``rebuilt`` too, a dict from each to what the decoder made of it. ``ended`` is True once, for
+    the last step.
     """
 
     step: int

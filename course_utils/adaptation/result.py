@@ -27,6 +27,8 @@ class TrainingResult:
     - ``history``: a DataFrame with one row per step: ``loss`` and its parts, the score ``dev`` where
       it was taken, ``gradient`` (its length before it is cut), ``learning_rate`` (the encoder's),
       ``texts`` (sentences or pairs) and ``seconds`` of the step. Row 0 stands for the start.
+    - ``rebuilt``: a DataFrame of what the decoder rebuilt of the sentences that ``train_tsdae`` was told
+      to watch, with the columns ``step``, ``sentence`` and ``rebuilt``; empty where none was.
     - ``alpha``: the share of the trained weights, the rest being those of the start. 0 is the start
       itself: training did not help.
     - ``alphas``: the dev score for every share that was tried; empty without a dev task.
@@ -38,6 +40,7 @@ class TrainingResult:
 
     model: SentenceTransformer
     history: pd.DataFrame
+    rebuilt: pd.DataFrame
     alpha: float
     alphas: dict[float, float]
     before: Evaluation | None
@@ -145,9 +148,17 @@ def history_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return a trainer's history as a DataFrame of numbers, one row per step."""
     import pandas as pd
 
-    table = pd.DataFrame(rows).set_index("step")
+    table = pd.DataFrame(rows).set_index("step").drop(columns="rebuilt", errors="ignore")
     kinds = dict.fromkeys(table.columns, "float64") | {"epoch": "Int64"}
     return table.astype(kinds)
+
+
+def rebuilt_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return what a trainer's history holds of rebuilt sentences, one row per step and sentence."""
+    import pandas as pd
+
+    found = [(row["step"], *one) for row in rows for one in row.get("rebuilt", {}).items()]
+    return pd.DataFrame(found, columns=["step", "sentence", "rebuilt"])
 
 
 def adapted_name(model: SentenceTransformer) -> str:

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 from course_utils.adaptation.config import PairsConfig, TSDAEConfig
 from course_utils.adaptation.dev import refuse_leak
 from course_utils.adaptation.progress import Progress, watchers
-from course_utils.adaptation.result import TrainingResult, adapted_name, history_table
+from course_utils.adaptation.result import (
+    TrainingResult,
+    adapted_name,
+    history_table,
+    rebuilt_table,
+)
 from course_utils.adaptation.texts import (
     Texts,
     prepare_general,
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
+    from course_utils.adaptation.loop import Trainer
     from course_utils.adaptation.objective import Objective
     from course_utils.data import RetrievalTask, SimilarityTask
 
@@ -41,6 +47,8 @@ def train_tsdae(
     config: TSDAEConfig = _TSDAE,
     *,
     dev_task: RetrievalTask | SimilarityTask | None = None,
+    watch: Sequence[str] = (),
+    watch_at: Sequence[int] = (),
     folder: str | Path | None = None,
     resume: bool = True,
     on_progress: Callable[[Progress], Any] | None = None,
@@ -64,6 +72,9 @@ def train_tsdae(
     - ``dev_task``: a RetrievalTask (scored by MRR@10) or SimilarityTask (by Spearman's correlation) that
       shares no question with the training texts. It decides which weights are kept and how far to
       go from the start; report scores on another task.
+    - ``watch``: a list of sentences, whole or damaged, of which the result tells what the decoder
+      rebuilt from their vectors: at the start, after each step of ``watch_at`` and at the end, as
+      ``TrainingResult.rebuilt``. It changes nothing of the training.
     - ``folder``: where checkpoints go. Called again with the same arguments, a run that was killed
       goes on from its last one; ``resume=False`` deletes them and begins anew. What other programs
       keep there stays untouched. After Ctrl-C or the stop button the run is saved first, then
@@ -73,22 +84,31 @@ def train_tsdae(
 
     Raises ``TypeError`` for a model that is no SentenceTransformer, a dev task of another kind, or
     an entry that is no text; ``ValueError`` for too few or blank texts (by index), a dev task whose
-    questions are among the training texts, and a folder that holds another run;
+    questions are among the training texts, sentences to watch where nothing is rebuilt
+    (``objective="contrast"``), and a folder that holds another run;
     ``FloatingPointError`` for a loss that is no longer a number, with its step and texts; ``OSError``
     when a checkpoint cannot be written, which leaves the one before it intact.
     """
     from accelerate import Accelerator
 
-    from course_utils.adaptation.denoising import DenoisingObjective
+    from course_utils.adaptation.denoising import DenoisingObjective, Watch
+    from course_utils.retrieval.index import checked_texts
 
     start, limit = _check(model, config, TSDAEConfig, dev_task)
+    watched = checked_texts(watch, "watch")
+    if watched and config.objective != "denoising":
+        raise ValueError(
+            f"watch shows what a decoder rebuilds, and objective={config.objective!r} has none. Leave "
+            'watch out, or take objective="denoising".'
+        )
     accelerator = Accelerator()
     warn = accelerator.is_main_process
     texts = {"sentences": prepare_sentences(sentences, start.tokenizer, limit, warn=warn)}
     refuse_leak(dev_task, texts["sentences"].given)
     objective = DenoisingObjective(start, texts["sentences"], config, limit, accelerator)
     watching = watchers(on_progress, show_progress_bar) if accelerator.is_main_process else []
-    return _train(objective, texts, dev_task, folder, resume, watching)
+    noting = [Watch(objective, watched, watch_at)] if watched else []
+    return _train(objective, texts, dev_task, folder, resume, watching, noting)
 
 
 def train_pairs(
@@ -143,6 +163,7 @@ def _train(
     folder: str | Path | None,
     resume: bool,
     watching: list[Callable[[Progress], Any]],
+    noting: Sequence[Callable[[Trainer], Any]] = (),
 ) -> TrainingResult:
     """Run the loop with all that hangs on it, and return what comes out."""
     from course_utils.adaptation.checkpoints import Checkpoints
@@ -160,7 +181,8 @@ def _train(
         for told in watching:
             told(Progress(now, end, trainer.history, ended=now >= end))
 
-    trainer.callbacks = [dev, checkpoints, tell]  # a score is part of what is saved, and told
+    # What is scored and noted is part of what is saved, and told.
+    trainer.callbacks = [dev, *noting, checkpoints, tell]
     with _own_generator(start.device, objective.device):
         checkpoints.begin(trainer, resume)
         try:
@@ -173,6 +195,7 @@ def _train(
     return TrainingResult(
         model=trainer.encoder,
         history=history_table(trainer.history),
+        rebuilt=rebuilt_table(trainer.history),
         alpha=share,
         alphas=scores,
         before=evaluations.get(0.0),

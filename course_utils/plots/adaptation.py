@@ -12,6 +12,7 @@ from course_utils.plots.drawing import (
     DASHES,
     PALETTE,
     add_legend,
+    check_ranks,
     count,
     describe,
     new_figure,
@@ -51,7 +52,7 @@ base, 4 questions: 50 % in the top 10, median rank 7.
     if not 1 <= len(found) <= len(_HATCHES):
         raise ValueError(f"There are {len(found)} sets of ranks: give one to {len(_HATCHES)}.")
     for name, values in found.items():
-        _check_ranks(name, values)
+        check_ranks(name, values)
 
     figure, axes = new_figure(width=8, height=3.8)
     places, width = np.arange(len(_RANK_NAMES)), 0.8 / len(found)
@@ -221,16 +222,6 @@ baseline: 0.350.
         f"Line chart with intervals, {title}: {ylabel} upwards against {xlabel} across "
         f"(logarithmic axis), {count(len(names), 'point')}. {' '.join(listed)}{dashed}",
     )
-
-
-def _check_ranks(name, values):
-    if not values.size or values.ndim != 1:
-        raise ValueError(f"The ranks of {name!r} have shape {values.shape}: give one a question.")
-    bad = np.flatnonzero(~((values >= 1) & (values == np.floor(values)) & np.isfinite(values)))
-    if len(bad):
-        raise ValueError(
-            f"Rank {bad[0]} of {name!r} is {values[bad[0]]:g}: ranks are whole numbers from 1 up."
-        )
 
 
 def _text_box(axes, left, middle, header, text):

@@ -208,6 +208,17 @@ def refuse_nan(values: np.ndarray, what: str) -> None:
         raise ValueError(f"The {what} is not a finite number at {at}: leave it out or repair it.")
 
 
+def check_ranks(name: str, values: np.ndarray) -> None:
+    """Raise ``ValueError``, naming the place, unless there are ranks: whole numbers from 1 up."""
+    if not values.size or values.ndim != 1:
+        raise ValueError(f"The ranks of {name!r} have shape {values.shape}: give one a question.")
+    bad = np.flatnonzero(~((values >= 1) & (values == np.floor(values)) & np.isfinite(values)))
+    if len(bad):
+        raise ValueError(
+            f"Rank {bad[0]} of {name!r} is {values[bad[0]]:g}: ranks are whole numbers from 1 up."
+        )
+
+
 def need_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
     """Raise ``ValueError`` if a column is missing, holds NaN, or the table has no rows."""
     for column in columns:

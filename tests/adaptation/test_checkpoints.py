@@ -73,6 +73,24 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(tiny, tmp_path
     pd.testing.assert_frame_equal(resumed.history.drop(columns="seconds"), kept)
 
 
+def test_what_was_rebuilt_before_a_stop_is_still_told_of_after_it(tiny, tmp_path):
+    watching = {"watch": ["rash", "fever of the arm"], "watch_at": [2, 4, 5]}
+    straight = tsdae(tiny, **watching).rebuilt
+    assert straight["step"].unique().tolist() == [0, 2, 4, 5, 6]
+
+    def stop(now):
+        if now.step == 4:
+            raise KeyboardInterrupt
+
+    for folder in (tmp_path / "one", tmp_path / "other"):
+        with pytest.raises(KeyboardInterrupt):
+            tsdae(tiny, folder=folder, on_progress=stop, **watching)
+    pd.testing.assert_frame_equal(tsdae(tiny, folder=folder, **watching).rebuilt, straight)
+    # Whoever goes on may look at something else, or at nothing.
+    later = tsdae(tiny, folder=tmp_path / "one").rebuilt
+    pd.testing.assert_frame_equal(later, straight[straight["step"] <= 4])
+
+
 def test_an_interrupt_in_the_midst_of_a_step_saves_nothing_that_is_half_done(
     tiny, tmp_path, monkeypatch
 ):

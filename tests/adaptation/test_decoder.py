@@ -439,3 +439,54 @@ def test_wrong_input_is_refused_in_words(encoders):
         exact(vector[:1], ids[:, :3], ones[:, :3])
     with pytest.raises(ValueError, match="from 0 to 39"):
         LightDecoder(model, vocabulary=torch.tensor([3, 40]))
+
+
+# What it says when nobody tells it the sentence
+
+SAID = {"first": torch.zeros(4, dtype=torch.long), "max_tokens": 6}
+
+
+@pytest.fixture(params=["light", "exact"])
+def speaking(request, encoders):
+    """A decoder, in training, and the vectors of four damaged sentences."""
+    model = encoders("bert")
+    vectors = sentence_vector(model, tokens(model, DAMAGED)).detach()
+    decoder = make_decoder(model, request.param, vocabulary=[0, 2, *range(5, 15)]).train()
+    with torch.no_grad():
+        for weight in decoder.parameters():  # far from its start, at which all vectors sound alike
+            weight.add_(0.5 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3)))
+    return decoder, vectors
+
+
+def test_every_token_that_is_rebuilt_is_the_one_with_the_least_loss(speaking):
+    decoder, vectors = speaking
+    said = decoder.rebuild(vectors, ends=[], **SAID)
+    assert [len(row) for row in said] == [6] * 4
+    assert len({tuple(row) for row in said}) > 1
+    decoder.eval()
+    for vector, row in zip(vectors[:, None], said, strict=True):
+        assert row[0] == 0
+        for place in range(1, 6):
+            ids = {token: torch.tensor([[*row[:place], token]]) for token in decoder.kept.tolist()}
+            losses = {t: decoder(vector, i, torch.ones_like(i)).item() for t, i in ids.items()}
+            assert row[place] == min(losses, key=losses.__getitem__)
+
+
+def test_rebuilding_stops_at_an_end_which_is_left_out(speaking):
+    decoder, vectors = speaking
+    whole = decoder.rebuild(vectors, ends=[], **SAID)
+    for end in {token for row in whole for token in row}:
+        cut = [row[: row.index(end, 1)] if end in row[1:] else row for row in whole]
+        assert decoder.rebuild(vectors, ends=[end, 4], **SAID) == cut
+
+
+def test_rebuilding_draws_nothing_and_leaves_dropout_as_it_is(speaking):
+    decoder, vectors = speaking
+    before = torch.get_rng_state()
+    first = decoder.rebuild(vectors, ends=[2], **SAID)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert decoder.rebuild(vectors, ends=[2], **SAID) == first
+    assert all(part.training for part in decoder.modules())
+    decoder.eval()
+    assert decoder.rebuild(vectors, ends=[2], **SAID) == first
+    assert not decoder.training

@@ -3,21 +3,24 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from accelerate import Accelerator
 
 from course_utils import encode
 from course_utils.adaptation import TSDAEConfig, add_noise
 from course_utils.adaptation.denoising import DenoisingObjective
+from course_utils.adaptation.loop import Trainer
 from course_utils.adaptation.noise import KINDS
 from course_utils.adaptation.texts import prepare_sentences
 
-from .toys import QUICK, sentences, tsdae
+from .toys import PAIRS, QUICK, same, sentences, tsdae, weights
 
 
 def objective(model, config, texts=None):
-    texts = prepare_sentences(texts or sentences(), model.tokenizer, 32)
-    return DenoisingObjective(model, texts, config, 32, Accelerator())
+    limit = min(32, config.max_tokens)
+    texts = prepare_sentences(texts or sentences(), model.tokenizer, limit)
+    return DenoisingObjective(model, texts, config, limit, Accelerator())
 
 
 @pytest.mark.parametrize("decoder", ["light", "exact"])
@@ -144,3 +147,80 @@ def test_the_default_prompt_stands_before_what_is_encoded_and_not_before_what_is
     batch = trained.fetch(0)
     trained.forward(batch)
     assert tiny.tokenizer.batch_decode(rebuilt, skip_special_tokens=True) == batch.rows
+
+
+# Watching the decoder
+
+
+def by_heart(model, texts, decoder="light"):
+    """Return an objective that has learnt a few sentences by heart."""
+    config = TSDAEConfig(
+        decoder=decoder,
+        batch_size=len(texts),
+        max_steps=250,
+        learning_rate=2e-3,
+        decoder_learning_rate=1e-2,
+        rate=0.3,
+        bfloat16=False,
+    )
+    trained = objective(model, config, texts)
+    Trainer(trained).run()
+    return trained
+
+
+@pytest.mark.parametrize("decoder", ["light", "exact"])
+def test_sentences_learnt_by_heart_are_rebuilt_from_their_vectors_alone(tiny, decoder, monkeypatch):
+    texts = sentences(2)
+    trained = by_heart(tiny, texts, decoder)
+    assert trained.rebuild(texts) == texts
+    vectors = trained.vectors
+    monkeypatch.setattr(trained, "vectors", lambda *given: vectors(*given).flip(0))
+    assert trained.rebuild(texts) == texts[::-1]
+
+
+def test_where_no_mark_begins_a_text_its_first_token_is_given(tiny):
+    from tokenizers.processors import TemplateProcessing
+
+    bare = TemplateProcessing(single="$A [SEP]", special_tokens=[("[SEP]", 3)])
+    tiny.tokenizer.backend_tokenizer.post_processor = bare
+    texts = ["fever at night after long walks", "rash of the arm"]
+    trained = by_heart(tiny, texts)
+    assert trained.features(texts)["input_ids"][:, 0].tolist() == [
+        tiny.tokenizer.convert_tokens_to_ids(word) for word in ("fever", "rash")
+    ]
+    assert trained.rebuild(texts) == texts
+
+
+def test_the_result_tells_what_was_rebuilt_at_the_start_at_each_step_asked_for_and_at_the_end(tiny):
+    short, texts = [one for one, _ in PAIRS], ["patient fever night", "rash"]
+    config = TSDAEConfig(**{**vars(QUICK), "max_tokens": 8})
+    result = tsdae(tiny, short, config, watch=texts, watch_at=[2, 5, 100])
+    found = result.rebuilt
+    assert list(found.columns) == ["step", "sentence", "rebuilt"]
+    steps = [(step, text) for step in (0, 2, 5, 6) for text in texts]
+    assert list(zip(found["step"], found["sentence"], strict=True)) == steps
+    assert found["rebuilt"].map(lambda text: len(text.split())).max() < 8
+    assert "rebuilt" not in result.history
+    # At the start it says what a decoder says that nobody trained.
+    assert objective(tiny, config, short).rebuild(texts) == found["rebuilt"][:2].tolist()
+    assert tsdae(tiny).rebuilt.empty
+
+
+@pytest.mark.parametrize("decoder", ["light", "exact"])  # the dropout of exact draws
+def test_watching_changes_no_digit_of_the_training(tiny, decoder):
+    config = TSDAEConfig(**{**vars(QUICK), "decoder": decoder})
+    alone = tsdae(tiny, config=config)
+    watched = tsdae(tiny, config=config, watch=["rash"], watch_at=range(6))
+    assert same(weights(watched.model), weights(alone.model))
+    kept = [result.history.drop(columns="seconds") for result in (watched, alone)]
+    pd.testing.assert_frame_equal(*kept)
+
+
+def test_what_cannot_be_watched_is_refused(tiny):
+    contrast = TSDAEConfig(**{**vars(QUICK), "objective": "contrast"})
+    with pytest.raises(ValueError, match="objective='contrast' has none"):
+        tsdae(tiny, config=contrast, watch=["rash"])
+    with pytest.raises(ValueError, match="has no decoder"):
+        objective(tiny, contrast).rebuild(["rash"])
+    with pytest.raises(TypeError, match="watch is one string"):
+        tsdae(tiny, watch="rash")

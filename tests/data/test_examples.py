@@ -47,5 +47,5 @@ def test_the_check_finds_what_it_looks_for():
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="called 'songs'. Known are terms, manuals"):
+    with pytest.raises(ValueError, match=r"called 'songs'. Known are terms, manuals"):
         load_examples("songs")
