@@ -32,7 +32,6 @@ INSTRUCTION = "Each text, and how someone who does not know its words would ask 
 
 _BATCH = 64  # texts written for at once, and kept at once
 _AT_ONCE = 1024  # questions scored at once: 65 MB of scores for 16,000 texts
-_ENDING = "\nAsked:"
 _FORMAT = "course-utils questions 1"
 
 
@@ -72,14 +71,22 @@ def generate_questions(
     {'0': ['what is Tinnitus']}
     """
     named = _named(texts)
-    prompt = _prompt(instruction, examples)
+    examples = _checked(examples)
     if n < 1 or temperature < 0:
         raise ValueError(
             f"n is {n} and temperature {temperature}: ask for 1 or more, and 0 or more."
         )
     # Of like length together, or a long text makes all rows of its batch long.
     order = sorted(named, key=lambda name: (len(named[name]), name))
-    told = [list(named.items()), prompt, n, temperature, seed, getattr(writer, "name", None)]
+    told = [
+        list(named.items()),
+        instruction,
+        examples,
+        n,
+        temperature,
+        seed,
+        getattr(writer, "name", None),
+    ]
     store = _Store(path, hashlib.sha256(json.dumps(told).encode()).hexdigest())
     left = [batch for batch in _batches(order) if batch[0] not in store.questions]
     if left and writer is None:
@@ -97,9 +104,11 @@ def generate_questions(
         else nullcontext()
     ) as bar:
         for batch in left:
-            bodies = [" " + " ".join(named[name].split()) for name in batch]
+            bodies = [named[name] for name in batch]
             # A seed of the batch's own: what was asked before does not change what is asked next.
-            asked = _write(writer, prompt, bodies, n, temperature, _number(seed, batch[0]))
+            asked = _write(
+                writer, instruction, examples, bodies, n, temperature, _number(seed, batch[0])
+            )
             store.add(dict(zip(batch, map(_different, asked), strict=True)))
             if bar is not None:
                 bar.update(len(batch))
@@ -214,11 +223,12 @@ class _Store:
             os.fsync(file.fileno())
 
 
-def _write(writer, prompt, bodies, n, temperature, seed):
-    """Return n lines for each body; whatever writes, the first line of it counts."""
+def _write(writer, instruction, examples, bodies, n, temperature, seed):
+    """Return n lines for each body; of what a function writes, the first line counts."""
     if hasattr(writer, "write"):
-        return writer.write(prompt, bodies, _ENDING, n=n, temperature=temperature, seed=seed)
-    prompts = [prompt + body + _ENDING for body in bodies for _ in range(n)]
+        options = {"n": n, "temperature": temperature, "seed": seed}
+        return writer.write(instruction, examples, bodies, **options)
+    prompts = [prompt_of(instruction, examples, body) for body in bodies for _ in range(n)]
     written = list(writer(prompts))
     if len(written) != len(prompts):
         raise ValueError(
@@ -229,8 +239,24 @@ def _write(writer, prompt, bodies, n, temperature, seed):
     return [lines[row : row + n] for row in range(0, len(lines), n)]
 
 
-def _prompt(instruction, examples):
-    examples = list(examples)
+def prompt_of(instruction: str, examples: Sequence[tuple[str, str]], text: str) -> str:
+    """Return what a writer that is a function is given: instruction, examples, and the text last.
+
+    >>> print(prompt_of("Ask.", [("Fever. Heat.", "hot")], "Tinnitus. A sound."))
+    Ask.
+    <BLANKLINE>
+    Text: Fever. Heat.
+    Asked: hot
+    <BLANKLINE>
+    Text: Tinnitus. A sound.
+    Asked:
+    """
+    shown = (f"Text: {' '.join(given.split())}\nAsked: {asked}\n\n" for given, asked in examples)
+    return f"{instruction}\n\n{''.join(shown)}Text: {' '.join(text.split())}\nAsked:"
+
+
+def _checked(examples):
+    examples = [(pair if isinstance(pair, str) else tuple(pair)) for pair in examples]
     if not examples:
         raise ValueError("There are no examples: give at least one pair (text, question).")
     for number, pair in enumerate(examples):
@@ -238,8 +264,7 @@ def _prompt(instruction, examples):
             raise ValueError(
                 f"examples[{number}] is {pair!r}: give a pair of a text and a question."
             )
-    shown = (f"Text: {' '.join(text.split())}{_ENDING} {asked}\n\n" for text, asked in examples)
-    return f"{instruction}\n\n{''.join(shown)}Text:"
+    return examples
 
 
 def _named(texts):

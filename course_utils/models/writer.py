@@ -24,6 +24,8 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 _KIND = "course-utils shared prompt"
 _MASKED = -1e9
+_ASK, _END = "<|im_start|>user\n", "<|im_end|>\n"
+_ANSWER = f"{_END}<|im_start|>assistant\n"
 # What is drawn from: the likeliest tokens, as many as hold this share of the probability.
 _LIKELIEST, _SHARE = 50, 0.95
 
@@ -67,9 +69,9 @@ class SmolLM2:
 
     def write(
         self,
-        prompt: str,
+        instruction: str,
+        examples: Sequence[tuple[str, str]],
         texts: Sequence[str],
-        ending: str,
         *,
         n: int = 1,
         max_tokens: int = 16,
@@ -77,12 +79,13 @@ class SmolLM2:
         temperature: float = 0.7,
         seed: int = 0,
     ) -> list[list[str]]:
-        """Return ``n`` lines for each text: how the model goes on after prompt, text and ending.
+        """Return ``n`` lines for each text: what the model answers to it, as in the examples.
 
-        ``prompt`` is what all texts have in common, and is computed when it changes only; a text is
-        cut after ``max_text_tokens`` tokens. A line is drawn token by token, after its logits were
-        divided by ``temperature`` (0: always the likeliest); one without an end after ``max_tokens``
-        tokens is given up and is "". The texts are one batch: some 64 of like length are best.
+        ``instruction`` and ``examples``, pairs of a text and a line, are what all texts have in
+        common, and are read when they change only. A text is cut after ``max_text_tokens`` tokens. A
+        line is drawn token by token, after its logits were divided by ``temperature`` (0: always the
+        likeliest); one without an end after ``max_tokens`` tokens is given up and is "". The texts are
+        one batch: some 64 of like length are best.
 
         The same arguments give the same lines on the same machine.
         """
@@ -92,9 +95,10 @@ class SmolLM2:
         if not texts:
             return []
         with torch.inference_mode():
-            self._read(prompt)
+            self._read(_conversation(instruction, examples))
             cut = {"truncation": True, "max_length": max_text_tokens}
-            rows = [self._tokens(text, **cut) + self._tokens(ending) for text in texts]
+            ending = self._tokens(_ANSWER)
+            rows = [self._tokens(_line(text), **cut) + ending for text in texts]
             tokens, there = _padded(rows, self.tokenizer.pad_token_id)
             width = tokens.shape[1]
             places = self._length + there.cumsum(1) - 1
@@ -156,6 +160,21 @@ class SmolLM2:
 
     def __repr__(self) -> str:
         return f"SmolLM2({self.name!r})"
+
+
+def _conversation(instruction, examples):
+    """Return instruction and examples in the form that the model was taught, up to the next text."""
+    asked = (f"{_line(text)}{_ANSWER}{_line(answer)}{_END}" for text, answer in examples)
+    return (
+        f"<|im_start|>system\n{_line(instruction)}{_END}"
+        + "".join(f"{_ASK}{one}" for one in asked)
+        + _ASK
+    )
+
+
+def _line(text):
+    """Return a text in one line, without what would end it for the model."""
+    return " ".join(text.replace("<|", "< |").split())
 
 
 def _attend(module, query, key, value, mask, scaling, **_):

@@ -5,6 +5,7 @@ import pytest
 
 from course_utils.adaptation import drop_questions, generate_questions, keep_grounded
 from course_utils.adaptation import questions as module
+from course_utils.adaptation.questions import prompt_of
 from course_utils.data import RetrievalTask
 
 EXAMPLES = [("Fever. A high temperature.", "feels hot"), ("Nausea. An urge to vomit.", "sick")]
@@ -62,13 +63,11 @@ def test_a_stopped_run_goes_on_without_asking_twice(tmp_path):
         generate_questions(texts, EXAMPLES, writer=first, n=2, path=path)
     assert generate_questions(texts, EXAMPLES, writer=second, n=2, path=path) == whole
     assert len(asked(first)) == 2 * 2 * 64
-    assert sorted(asked(first) + asked(second)) == sorted(2 * list(map(prompt_of, texts.values())))
+    assert sorted(asked(first) + asked(second)) == sorted(
+        2 * [prompt_of(module.INSTRUCTION, EXAMPLES, text) for text in texts.values()]
+    )
     assert generate_questions(texts, EXAMPLES, writer=third, n=2, path=path) == whole
     assert third.prompts == []
-
-
-def prompt_of(text):
-    return f"{module._prompt(module.INSTRUCTION, EXAMPLES)} {text}\nAsked:"
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 7))

