@@ -21,6 +21,15 @@ STORED = Path(__file__).parents[2] / "datasets" / "small_bert"
 SENTENCES = sentences(600)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Several threads add gradients in an order of their own, and the last digits differ."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def bench():
     path = Path(__file__).parents[2] / "benchmarks" / "small_bert.py"
