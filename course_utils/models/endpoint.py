@@ -8,7 +8,8 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from urllib.error import HTTPError, URLError
+from http.client import HTTPException
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -81,7 +82,7 @@ def _send(request, timeout):
                 raise ConnectionError(
                     f"{request.full_url} refused with status {error.code}: {reason}"
                 ) from None
-        except (URLError, TimeoutError) as error:
+        except (OSError, HTTPException) as error:
             raise ConnectionError(f"{request.full_url} cannot be reached: {error}.") from error
         time.sleep(2.0**trial / 4)
     raise AssertionError("unreachable")
