@@ -117,10 +117,7 @@ def python_docs():
     from course_utils.data import load_task, load_texts
 
     task = load_task("python-docs", max_words=WORDS)
-    short = load_task("python-docs").corpus
-    return _titled(
-        task, short, load_texts("python-docs"), (200, 800), 2000, "python-docs", "manuals"
-    )
+    return _titled(task, load_texts("python-docs"), (200, 800), 2000, "python-docs", "manuals")
 
 
 def legal():
@@ -128,12 +125,15 @@ def legal():
     from course_utils.data import RetrievalTask, load_licences, load_texts
 
     licences = {x.key: x for x in load_licences() if len(x.text.split()) >= 20}
-    begins, short = (
-        {key: " ".join(x.text.split()[:n]) for key, x in licences.items()} for n in (WORDS, 48)
-    )
-    names = {key: x.name for key, x in licences.items() if x.name.lower() not in short[key].lower()}
+    begins = {key: _first(x.text, WORDS) for key, x in licences.items()}
+    # The names asked for are those that the first words alone do not give away.
+    names = {
+        key: x.name
+        for key, x in licences.items()
+        if x.name.lower() not in _first(x.text, 48).lower()
+    }
     task = RetrievalTask("legal names", begins, names, {key: {key: 1} for key in names})
-    return _titled(task, short, load_texts("legal"), (150, 600), 2000, "legal", "titles")
+    return _titled(task, load_texts("legal"), (150, 600), 2000, "legal", "titles")
 
 
 def company_wiki():
@@ -164,7 +164,7 @@ def company_wiki():
     )
 
 
-def _titled(task, short, sentences, sizes, documents, name, examples):
+def _titled(task, sentences, sizes, documents, name, examples):
     """A field whose queries are titles of its documents: the others' titles are the pairs."""
     dev, test, _ = task.split(*sizes)
     hidden = _answers(dev) | _answers(test)
@@ -178,7 +178,9 @@ def _titled(task, short, sentences, sizes, documents, name, examples):
     return Field(
         {
             "more text": kept,
-            "first 48 words": _with_corpus(kept, {key: short.get(key, "") for key in kept.corpus}),
+            "first 48 words": _with_corpus(
+                kept, {key: _first(text, 48) for key, text in kept.corpus.items()}
+            ),
         },
         replace(dev.sample(corpus=1000), name="dev"),
         clean(sentences),
@@ -203,6 +205,10 @@ def _joined(one, other):
     return replace(
         one, queries={**one.queries, **other.queries}, qrels={**one.qrels, **other.qrels}
     )
+
+
+def _first(text, number):
+    return " ".join(text.split()[:number])
 
 
 def _with_corpus(task, corpus):
@@ -231,12 +237,7 @@ def _unfiltered(everything, unlike, test):
 
 def _fresh(everything, unlike):
     """The questions that share a stem with their term, but no whole word: no choice ever saw them."""
-    import re
-
-    from course_utils.data.medical import _FUNCTION_WORDS
-
-    def words(text):
-        return set(re.findall(r"[^\W_]+", text.lower())) - _FUNCTION_WORDS
+    from course_utils.data.medical import content_words
 
     names = {key: text.split(". ")[0] for key, text in everything.corpus.items()}
     return _only(
@@ -245,7 +246,10 @@ def _fresh(everything, unlike):
             query
             for query, text in everything.queries.items()
             if query not in unlike.queries
-            and not any(words(text) & words(names[d]) for d in everything.qrels[query])
+            and not any(
+                set(content_words(text)) & set(content_words(names[d]))
+                for d in everything.qrels[query]
+            )
         ],
     )
 
@@ -498,6 +502,9 @@ def print_table():
 
     from course_utils.metrics import paired_test
 
+    if not EVIDENCE.exists():
+        print("Nothing was measured yet; --fill does so.")
+        return
     rows = [json.loads(line) for line in EVIDENCE.read_text("utf-8").splitlines()]
     groups = {}
     for row in rows:

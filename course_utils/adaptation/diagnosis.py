@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from course_utils.adaptation.config import PairsConfig
 from course_utils.adaptation.dev import drop_questions
-from course_utils.adaptation.texts import _checked_pairs
-from course_utils.adaptation.training import _check, train_pairs
+from course_utils.adaptation.texts import checked_pairs
+from course_utils.adaptation.training import check_start, train_pairs
 from course_utils.adaptation.verdicts import ENOUGH, Diagnosis, Estimate, nothing_left
 from course_utils.data import RetrievalTask, load_task, load_texts
 from course_utils.data.sentences import split_sentences
@@ -29,7 +29,8 @@ from course_utils.metrics import (
 )
 from course_utils.metrics.evaluation import embedder_name, evaluation_of
 from course_utils.models.roles import is_sentence_transformer, underlying
-from course_utils.retrieval import Hit, Index, KeywordIndex, fuse
+from course_utils.retrieval import Index, KeywordIndex, fuse
+from course_utils.retrieval.searching import hits_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,11 +150,7 @@ class _Searched:
         self.worded = KeywordIndex(task.corpus).search(asked, k=_DEPTH)
         index = Index.from_matrix(documents, task.corpus.values(), ids=task.corpus)
         self.meant = [
-            [
-                Hit(index.ids[row], float(score), index.texts[row], rank)
-                for rank, (score, row) in enumerate(zip(*one, strict=True), start=1)
-            ]
-            for one in zip(*index.search(queries, _DEPTH), strict=True)
+            hits_of(index, *found) for found in zip(*index.search(queries, _DEPTH), strict=True)
         ]
         ids = list(task.queries), list(task.corpus)
         given = queries, documents, *ids, task.qrels
@@ -216,7 +213,7 @@ def _usable_pairs(task, texts, pairs) -> list[tuple[str, str]]:
     if pairs is None:
         held = map(_first_and_rest, {**task.corpus, **(texts or {})}.values())
         pairs = [(first, rest) for first, rest in held if len(rest.split()) >= _LEAST_WORDS]
-    return drop_questions(dict.fromkeys(_checked_pairs(pairs)), task)
+    return drop_questions(dict.fromkeys(checked_pairs(pairs)), task)
 
 
 def _first_and_rest(text):
@@ -231,7 +228,7 @@ def _first_and_rest(text):
 def _untrainable(model, config) -> str:
     """Return why a model cannot be trained, or ""."""
     try:
-        start, _ = _check(model, config, PairsConfig, None)
+        start, _ = check_start(model, config, PairsConfig, None)
     except TypeError as error:
         return str(error)
     if not any(weight.requires_grad for weight in start.parameters()):

@@ -60,7 +60,7 @@ def prepare_pairs(
 
     Warns and raises as ``prepare_sentences`` does, and ``TypeError`` for what is not two texts.
     """
-    given = _checked_pairs(pairs)
+    given = checked_pairs(pairs)
     kept = list(dict.fromkeys(given))
     _refuse_few("pairs", "pair", given, kept)
     cutter = _Cutter(tokenizer, limit)
@@ -167,16 +167,20 @@ def _checked(name, texts):
     return texts
 
 
-def _checked_pairs(pairs):
+def checked_pairs(pairs: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
+    """Return the pairs as a list of tuples.
+
+    Raises ``TypeError`` and ``ValueError``, by index, for what is no pair of texts, or blank.
+    """
     if isinstance(pairs, str | bytes):
         raise TypeError("pairs is a single string; give a list of (text, text).")
-    checked = []
+    checked: list[tuple[str, str]] = []
     for index, pair in enumerate(pairs):
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
             raise TypeError(f"pairs[{index}] is {short(repr(pair))}, not two texts.")
         for side, text in enumerate(pair):
             _check_text(f"pairs[{index}][{side}]", text)
-        checked.append(tuple(pair))
+        checked.append((pair[0], pair[1]))
     return checked
 
 

@@ -94,7 +94,7 @@ def train_tsdae(
     from course_utils.adaptation.denoising import DenoisingObjective, Watch
     from course_utils.retrieval.index import checked_texts
 
-    start, limit = _check(model, config, TSDAEConfig, dev_task)
+    start, limit = check_start(model, config, TSDAEConfig, dev_task)
     watched = checked_texts(watch, "watch")
     if watched and config.objective != "denoising":
         raise ValueError(
@@ -142,7 +142,7 @@ def train_pairs(
 
     from course_utils.adaptation.pairs import PairsObjective
 
-    start, limit = _check(model, config, PairsConfig, dev_task)
+    start, limit = check_start(model, config, PairsConfig, dev_task)
     accelerator = Accelerator()
     warn = accelerator.is_main_process
     texts = {"pairs": prepare_pairs(pairs, start.tokenizer, limit, warn=warn)}
@@ -207,13 +207,17 @@ def _train(
     )
 
 
-def _check(
+def check_start(
     model: SentenceTransformer | TrainingResult,
     config: TSDAEConfig | PairsConfig,
     kind: type,
     dev_task: RetrievalTask | SimilarityTask | None,
 ) -> tuple[SentenceTransformer, int]:
-    """Refuse what cannot be trained or scored; return the start, and the tokens used of a text."""
+    """Return the model to start from, and how many tokens of a text are used.
+
+    Raises ``TypeError`` for a model that cannot be trained, a configuration that is not of the
+    ``kind``, and a dev task that cannot be scored.
+    """
     from course_utils.data.tasks import RetrievalTask, SimilarityTask
 
     start: SentenceTransformer = underlying(model)

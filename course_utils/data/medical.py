@@ -153,6 +153,16 @@ def load_sentences() -> list[str]:
     return list(dict.fromkeys(text for _, text in load_medical_definitions().values()))
 
 
+def content_words(text: str) -> list[str]:
+    """Return the words of ``text``: runs of letters and digits, in lower case, but grammatical ones.
+
+    >>> content_words("Ringing in the ears")
+    ['ringing', 'ears']
+    """
+    words = re.findall(r"[^\W_]+", text.lower())
+    return [word for word in words if word not in _FUNCTION_WORDS]
+
+
 def word_stems(text: str) -> set[str]:
     """Return the stems of the words of ``text``, by a rule that errs towards calling words alike.
 
@@ -164,9 +174,7 @@ def word_stems(text: str) -> set[str]:
     ['ear', 'ringi']
     """
     stems = set()
-    for word in re.findall(r"[^\W_]+", text.lower()):
-        if word in _FUNCTION_WORDS:
-            continue
+    for word in content_words(text):
         if len(word) > 4 and word.endswith("ies"):
             word = word[:-3] + "y"
         elif len(word) > 3 and word.endswith("s") and not word.endswith("ss"):

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from course_utils.encoding.embedders import AnyEmbedder
 from course_utils.encoding.encode import encode_query
 from course_utils.models.fingerprints import fingerprint_or_none
@@ -83,7 +85,7 @@ def search(
         return []
     vectors = encode_query(model, queries, prompt=prompt, prompt_name=prompt_name, **shared)
     scores, rows = index.search(vectors, k)
-    hits = [_hits(index, *found) for found in zip(scores, rows, strict=True)]
+    hits = [hits_of(index, *found) for found in zip(scores, rows, strict=True)]
     return hits[0] if single else hits
 
 
@@ -124,7 +126,8 @@ def _why_not(model, index, mine):
     )
 
 
-def _hits(index, scores, rows) -> list[Hit]:
+def hits_of(index: Index, scores: np.ndarray, rows: np.ndarray) -> list[Hit]:
+    """Return what ``Index.search`` found for one vector, scores and rows (k,), as hits."""
     found = [(score, row) for score, row in zip(scores.tolist(), rows.tolist(), strict=True)]
     return [
         Hit(id=index.ids[row], score=score, text=index.texts[row], rank=rank)

@@ -321,6 +321,8 @@ def test_what_cannot_be_diagnosed_is_refused(tiny):
 
 
 # The rules, on numbers alone.
+
+
 HALF = Estimate(0.5, 0.4, 0.6)
 GAIN = Estimate(0.05, 0.01, 0.09)
 UNDECIDED = Estimate(0.01, -0.03, 0.05)
@@ -380,7 +382,14 @@ def test_the_first_rule_that_holds_decides(numbers, verdict):
         (DONE, "The model reaches MRR@10 0.980"),
         (FIXED, "It is a function."),
         (FEW, "383 pairs to train on, fewer than the 384"),
+        ({"fused_gain": GAIN}, "(fuse) costs nothing and changes MRR@10 by +0.050"),
+        (FEW | {"fused_gain": GAIN}, "written (generate_questions). Fusing the model's ranking"),
     ],
 )
 def test_the_reason_has_the_numbers(numbers, said):
     assert said in rule(**numbers)[1]
+
+
+@pytest.mark.parametrize("gain", [UNDECIDED, Estimate(-0.05, -0.09, -0.01)])
+def test_fusion_is_named_only_where_it_gains(gain):
+    assert "Fusing" not in rule(fused_gain=gain)[1]

@@ -4,7 +4,6 @@ import base64
 import struct
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -96,14 +95,13 @@ def test_without_matplotlib_the_line_to_type_is_given(draw, without_matplotlib):
     assert str(error.value) == without_matplotlib
 
 
+# DejaVu Sans has no shape for the direction mark, and none is wanted.
+@pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.parametrize("draw", EVERY)
 def test_hostile_names_are_drawn_as_they_stand_and_escaped_in_the_caption(draw, monkeypatch):
     names = 2 if draw in (intervals, lines) else 3
-    with warnings.catch_warnings():
-        # DejaVu Sans has no shape for the direction mark, and none is wanted.
-        warnings.filterwarnings("ignore", message="Glyph")
-        figure = draw([HOSTILE, "_private", "$\\frac$"][:names])
-        (_, _), (caption, _) = shown(figure, monkeypatch)
+    figure = draw([HOSTILE, "_private", "$\\frac$"][:names])
+    (_, _), (caption, _) = shown(figure, monkeypatch)
     assert "<script>" in figure.description
     assert "<script>" not in caption["text/html"]
     assert "&lt;script&gt;" in caption["text/html"]
