@@ -29,7 +29,6 @@ __all__ = [
     "load_task",
     "load_texts",
     "load_wiki_pages",
-    "load_written_questions",
 ]
 
 #: Every named task and what it asks.
@@ -81,7 +80,6 @@ _HOME = {
     "load_medical_definitions": "medical",
     "load_python_docs": "python_docs",
     "load_wiki_pages": "company_wiki",
-    "load_written_questions": "examples",
 }
 
 
