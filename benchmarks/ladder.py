@@ -1,6 +1,7 @@
 """What pays, and on top of what: words, the index, denoising, pairs, written questions, labels.
 
     python benchmarks/ladder.py                                    print the table of what was measured
+    python benchmarks/ladder.py --figure FILE                      draw the ladder from it
     python benchmarks/ladder.py --fill --folder FOLDER             measure every empty cell, one by one
     python benchmarks/ladder.py --fill --folder FOLDER --field medical --model all-MiniLM-L6-v2 --method recipe
 
@@ -40,22 +41,27 @@ class Field:
     """Texts, what is asked of them, and what can be trained on, by kind.
 
     ``exams`` are tasks by name, the first of them the field's own; ``dev`` is scored while training.
-    ``pairs`` gives the training pairs of a kind (``KINDS``) when asked, without any exam's questions.
+    ``pairs`` gives the training pairs of a kind when asked, without any exam's questions. Where
+    ``trained_in`` names another field, nothing is trained: its models take this field's exams.
+    ``free`` are exams for what costs nothing alone.
     """
 
     exams: dict
     dev: object
     sentences: list
     pairs: dict[str, Callable[[Path], list]]
+    trained_in: str = ""
+    free: dict = field(default_factory=dict)
 
 
 # Fields.
 
 
-def medical(hide=False):
+def medical(hide=False, again=False):
     """Lay wording to clinical term and definition, no word in common with the term.
 
     With ``hide``, nothing of the documents that answer the test is trained on: they came later.
+    With ``again``, the exam is one that was never scored while anything could still be changed.
     """
     from course_utils.data import load_task
     from course_utils.data.sentences import split_sentences
@@ -73,34 +79,31 @@ def medical(hide=False):
         "near synonyms": near.sample(corpus=4000),
         "choosing": choosing.sample(corpus=4000),
     }
+    if again:
+        fresh = fresh.sample(corpus=4000)
+        return Field({"fresh": fresh}, dev, [], {}, trained_in="medical")
     asked = (shown, near, unfiltered, fresh)
     hidden = _answers(test) if hide else set()
-    documents = {
-        key: text for key, text in shown.corpus.items() if ". " in text and key not in hidden
-    }
+    every = {key: text for key, text in shown.corpus.items() if ". " in text}
+    documents = {key: text for key, text in every.items() if key not in hidden}
+    held_out = {every[key] for key in hidden if key in every}
     names = load_task("medical").corpus
     whole = {key: (names[key], text[len(names[key]) + 2 :]) for key, text in documents.items()}
     first = {key: (name, split_sentences(text)[0]) for key, (name, text) in whole.items()}
     clean = partial(_clean, tasks=asked)
     sentences = clean(s for _, text in whole.values() for s in split_sentences(text))
-    examples = _lay_examples(dev)
     return Field(
         exams,
         replace(dev.sample(corpus=1000), name="dev"),
         sentences,
         {
             "first sentences": lambda _: clean(first.values()),
-            "definitions": lambda _: clean(whole.values()),
             "pairs": lambda _: clean(whole.values()),
             "crops": lambda _: clean(_crops(documents)),
             "questions": lambda folder: clean(
-                _questions(
-                    folder,
-                    "medical",
-                    documents,
-                    examples,
-                    "Medical terms, and what a patient says.",
-                )
+                pair
+                for pair in _questions(folder, "medical", every, "terms", number=4000)
+                if pair[1] not in held_out
             ),
             "labels": lambda _: clean(
                 (everything.queries[query], shown.corpus[document])
@@ -117,7 +120,7 @@ def python_docs():
     from course_utils.data import load_task, load_texts
 
     task = load_task("python-docs", max_words=WORDS)
-    return _titled(task, load_texts("python-docs"), (200, 800), 2000, "python-docs", "manuals")
+    return _titled(task, load_texts("python-docs"), (200, 800), 1200, "python-docs", "manuals")
 
 
 def legal():
@@ -158,7 +161,7 @@ def company_wiki():
             "pairs": lambda _: clean(pair for _, pair in paragraphs),
             "crops": lambda _: clean(_crops({key: part for key, (_, part) in paragraphs})),
             "questions": lambda folder: clean(
-                _questions(folder, "company-wiki", texts, *_shown("notices"))
+                _questions(folder, "company-wiki", texts, "notices", number=1500)
             ),
         },
     )
@@ -175,26 +178,24 @@ def _titled(task, sentences, sizes, documents, name, examples):
     pairs = [(titles[key], text) for key, text in left.items() if key in titles]
     clean = partial(_clean, tasks=(dev, test))
     kept = test.sample(corpus=documents)
+    few = _with_corpus(kept, {key: _first(text, 48) for key, text in kept.corpus.items()})
     return Field(
-        {
-            "more text": kept,
-            "first 48 words": _with_corpus(
-                kept, {key: _first(text, 48) for key, text in kept.corpus.items()}
-            ),
-        },
+        {"more text": kept},
         replace(dev.sample(corpus=1000), name="dev"),
         clean(sentences),
         {
             "pairs": lambda _: clean(pairs),
             "crops": lambda _: clean(_crops(left)),
-            "questions": lambda folder: clean(_questions(folder, name, left, *_shown(examples))),
+            "questions": lambda folder: clean(_questions(folder, name, left, examples)),
         },
+        free={"first 48 words": few},
     )
 
 
 FIELDS = {
     "medical": medical,
     "medical, answers held out": partial(medical, hide=True),
+    "medical, fresh questions": partial(medical, again=True),
     "python-docs": python_docs,
     "legal": legal,
     "company-wiki": company_wiki,
@@ -264,53 +265,46 @@ def _clean(pairs, tasks):
 
 
 def _crops(documents):
-    """A random span, 30 to 70 % of a document's words, and the document."""
-    rng = random.Random(0)
-    pairs = []
-    for text in documents.values():
-        words = text.split()
-        size = max(3, round(len(words) * rng.uniform(0.3, 0.7)))
-        start = rng.randint(0, max(0, len(words) - size))
-        pairs.append((" ".join(words[start : start + size]), text))
-    return pairs
+    from course_utils.adaptation import crop_pairs
+
+    return crop_pairs(documents.values())
 
 
-def _shown(name):
-    from course_utils.adaptation.questions import INSTRUCTION
+_KEPT: dict[str, list] = {}
+
+
+def _questions(folder, name, documents, examples, number=600):
+    """Written and kept: of at most ``number`` documents at random, four questions each."""
+    from course_utils import EmbeddingCache, load_model
+    from course_utils.adaptation import generate_questions, keep_grounded
     from course_utils.data import load_examples
 
-    return load_examples(name), INSTRUCTION
+    if name not in _KEPT:
+        keys = sorted(documents)
+        random.Random(0).shuffle(keys)
+        some = {key: documents[key] for key in keys[:number]}
+        shown = load_examples(examples)
+        written = generate_questions(some, shown, path=folder / f"questions, {name}.jsonl")
+        _KEPT[name] = keep_grounded(
+            load_model(), written, documents, examples=shown,
+            cache=EmbeddingCache(folder / "vectors.sqlite"), show_progress_bar=False,
+        )  # fmt: skip
+    return _KEPT[name]
 
 
-def _lay_examples(dev, number=12):
-    """Twelve of the dev part's questions, as examples for the writer."""
-    from course_utils.data import load_medical_definitions
+def store_questions(folder):
+    """Write the medical questions that were kept beside the evidence: lesson 2 trains on them."""
+    from course_utils.data import load_task
+    from course_utils.files import write_text
 
-    terms = load_medical_definitions()
-    rows = [
-        (dev.corpus[document], dev.queries[query])
-        for query, judged in dev.qrels.items()
-        for document in judged
-        if document in terms
+    corpus = load_task("medical/with-definitions").corpus
+    key_of = {text: key for key, text in corpus.items()}
+    lines = [
+        json.dumps({"asked": asked, "id": key_of[text]}, ensure_ascii=False)
+        for asked, text in load_field("medical").pairs["questions"](folder)
     ]
-    random.Random(5).shuffle(rows)
-    return rows[:number]
-
-
-def _questions(folder, name, documents, examples, instruction, number=2500):
-    """Written and kept: of at most ``number`` documents at random, four questions each."""
-    from course_utils import load_model
-    from course_utils.adaptation import generate_questions, keep_grounded
-
-    keys = sorted(documents)
-    random.Random(0).shuffle(keys)
-    some = {key: documents[key] for key in keys[:number]}
-    written = generate_questions(
-        some, examples, instruction=instruction, path=folder / f"questions, {name}.jsonl"
-    )
-    return keep_grounded(
-        load_model(), written, documents, examples=examples, show_progress_bar=False
-    )
+    write_text(EVIDENCE.with_name("questions.jsonl"), "\n".join(lines) + "\n")
+    print(f"{len(lines):,} questions stored")
 
 
 # Ways to search.
@@ -321,68 +315,83 @@ class Stage:
     """One training: on the sentences ("tsdae"), by masking ("mlm"), or on kinds of pairs.
 
     It runs ``epochs`` times through what it is given, and at most ``steps`` steps. Several kinds come in
-    equal parts: each is cut at random to ``most`` times the smallest.
+    equal parts, of at most ``limit`` pairs each.
     """
 
     on: tuple[str, ...] | str
-    epochs: float = 1
-    steps: int = 300
-    most: int = 1
+    epochs: float = 2
+    steps: int = 100
+    limit: int = 10**6
     options: Mapping = field(default_factory=dict)
 
 
-def _tsdae(steps=10**6, epochs=1, **options):
-    return Stage("tsdae", epochs, steps, options={"interpolate": None, **options})
+def _tsdae(**options):
+    return Stage("tsdae", 1, 10**6, options={"interpolate": None, **options})
 
 
-def _pairs(*kinds, steps=100, **options):
-    return Stage(kinds, 10**6, steps, options=options)
-
-
-RECIPE = Stage(("pairs", "crops", "questions"), epochs=2, steps=200)
+RECIPE = Stage(("questions", "pairs", "crops"))
 METHODS: dict[str, list[Stage] | str] = {
     "words": "words",
     "untouched": [],
     "words and model": "fused",
     "recipe": [RECIPE],
+    "recipe and words": "recipe fused",
     "labels": [replace(RECIPE, on=("labels",), epochs=10**6)],
-    # What of it pays, at equal steps.
-    "first sentences": [_pairs("first sentences")],
-    "definitions": [_pairs("pairs")],
-    "crops": [_pairs("crops")],
-    "questions": [_pairs("questions")],
-    "pairs and questions": [_pairs("pairs", "questions")],
-    "crops and questions": [_pairs("crops", "questions")],
-    "all three": [_pairs("pairs", "crops", "questions")],
+    # What of it pays.
+    "first sentences": [replace(RECIPE, on=("first sentences",))],
+    "pairs": [replace(RECIPE, on=("pairs",))],
+    "crops": [replace(RECIPE, on=("crops",))],
+    "questions": [replace(RECIPE, on=("questions",))],
+    "pairs and crops": [replace(RECIPE, on=("pairs", "crops"))],
+    "recipe, 300 steps": [replace(RECIPE, epochs=10**6, steps=300)],
+    "recipe, three runs averaged": "average",
+    # How much text, and how often.
+    "recipe, 250 of each kind": [replace(RECIPE, limit=250, epochs=10**6)],
+    "recipe, 1,000 of each kind": [replace(RECIPE, limit=1000, epochs=10**6)],
+    **{
+        f"pairs, {epochs} epoch{'s' * (epochs > 1)}": [
+            Stage(("pairs",), epochs, 10**6, options={"interpolate": None})
+        ]
+        for epochs in (1, 2, 4, 8)
+    },
     # Denoising: one time through the sentences.
     "TSDAE": [_tsdae()],
+    "TSDAE, rate 1e-5": [_tsdae(learning_rate=1e-5)],
+    "TSDAE, rate 1e-4": [_tsdae(learning_rate=1e-4)],
+    "TSDAE, 30 % deleted": [_tsdae(rate=0.3)],
+    "TSDAE, 80 % deleted": [_tsdae(rate=0.8)],
     "TSDAE, exact decoder": [_tsdae(decoder="exact")],
     "TSDAE, share by dev": [_tsdae(interpolate="auto")],
+    "TSDAE, then pairs": [_tsdae(), replace(RECIPE, on=("pairs",))],
     "TSDAE, then recipe": [_tsdae(), RECIPE],
-    "contrast": [_tsdae(objective="contrast", steps=300)],
+    "contrast": [_tsdae(objective="contrast")],
     "masking": [Stage("mlm", 1, 10**6)],
 }
-ONCE = ("words", "untouched", "words and model")
+# A small model trained from nothing learns faster; chosen on the dev questions of medical.
+RATES = {BERT: {"tsdae": 3e-4, "pairs": 1e-3}}
+ONCE = ("words", "untouched", "words and model", "recipe, three runs averaged")
 
 
 def stage_pairs(field, stage, folder, seed):
     """The pairs of a stage's kinds, in equal parts, in a random order."""
-    rng = random.Random(seed)
+    from course_utils.adaptation import mix_pairs
+
     kinds = [field.pairs[kind](folder) for kind in stage.on]
-    most = stage.most * min(map(len, kinds))
-    pairs = [pair for kind in kinds for pair in rng.sample(kind, min(most, len(kind)))]
-    rng.shuffle(pairs)
-    return pairs
+    kinds = [random.Random(seed).sample(kind, min(stage.limit, len(kind))) for kind in kinds]
+    return mix_pairs(*kinds, seed=seed)
 
 
-def train(model, stages, field, seed, folder, name):
+def train(model, stages, field, seed, folder, name, rates):
     """The model after its stages, and what they took: seconds, steps, texts or pairs, precision."""
     from course_utils.adaptation import PairsConfig, TSDAEConfig, train_pairs, train_tsdae
     from course_utils.data import load_texts
 
     told = {"seconds": 0, "steps": [], "texts": [], "precision": "float32", "share": []}
     for number, stage in enumerate(stages):
-        common = {"seed": seed, "evaluate_every": 10**6, "checkpoint_every": 50, **stage.options}
+        common = {"seed": seed, "evaluate_every": 10**6, "checkpoint_every": 50}
+        if rate := rates.get("tsdae" if stage.on == "tsdae" else "pairs"):
+            common["learning_rate"] = rate
+        common |= stage.options
         given = {
             "dev_task": field.dev, "show_progress_bar": False,
             "folder": folder / f"{name}, stage {number}".replace("/", "-"),
@@ -416,6 +425,23 @@ def train(model, stages, field, seed, folder, name):
     return model, told
 
 
+def averaged(field_name, model_name, folder):
+    """The mean of the weights of the recipe's three runs."""
+    import torch
+
+    from course_utils import load_model
+
+    model, *others = (
+        load_model(str(folder / "models" / f"{field_name}, {model_name}, recipe, {seed}"))
+        for seed in SEEDS
+    )
+    weights = [dict(one.named_parameters()) for one in others]
+    with torch.no_grad():
+        for name, own in model.named_parameters():
+            own.copy_(torch.stack([own, *(each[name] for each in weights)]).mean(0))
+    return model
+
+
 def search_scores(method, model, exam, cache):
     """The table of a way's scores on an exam, one row a question."""
     from course_utils import KeywordIndex, evaluate, fuse, search
@@ -446,16 +472,31 @@ def measure(field_name, model_name, method, seed, folder):
     """Fill one cell: a dictionary of JSON values, with the score of every question of every exam."""
     import torch
 
-    from course_utils import EmbeddingCache, compare, evaluate, load_task
+    from course_utils import EmbeddingCache, compare, evaluate, load_model, load_task
     from course_utils.adaptation.evidence import GENERAL
 
     field, start = load_field(field_name), load_start(model_name)
     stages = METHODS[method]
     kind, stages = (stages, []) if isinstance(stages, str) else ("model", stages)
     name = ", ".join([field_name, model_name, method, str(seed)])
-    model, told = train(start, stages, field, seed, folder, name)
-    if stages and method in ("recipe", "labels"):
-        model.save(str(folder / "models" / name))
+    if kind == "average":
+        model, told = (
+            averaged(field_name, model_name, folder),
+            {"steps": [], "texts": [], "seconds": 0},
+        )
+        kind, stages = "model", [None]
+    elif kind == "recipe fused" or (field.trained_in and stages):
+        method_of = "recipe" if kind == "recipe fused" else method
+        trained = f"{field.trained_in or field_name}, {model_name}, {method_of}, {seed}"
+        kind, stages = ("fused" if kind == "recipe fused" else kind), [None]
+        model, told = (
+            load_model(str(folder / "models" / trained)),
+            {"steps": [], "texts": [], "seconds": 0},
+        )
+    else:
+        model, told = train(start, stages, field, seed, folder, name, RATES.get(model_name, {}))
+        if method in ("recipe", "labels"):
+            model.save(str(folder / "models" / name))
     vectors = EmbeddingCache(folder / "vectors.sqlite")
     cell = {
         "field": field_name, "model": model_name, "method": method, "seed": seed,
@@ -465,9 +506,9 @@ def measure(field_name, model_name, method, seed, folder):
         "versions": {name: version(name) for name in ("torch", "sentence-transformers")},
         "exams": {},
     }  # fmt: skip
-    for exam, task in field.exams.items():
-        scores = search_scores(kind, model, task, None if stages else vectors)
-        cell["exams"][exam] = {m: [round(float(x), 5) for x in scores[m]] for m in METRICS}
+    for exam, task in (field.exams | ({} if stages else field.free)).items():
+        scores = search_scores(kind, model, task, vectors)
+        cell["exams"][exam] = {m: [_short(x) for x in scores[m]] for m in METRICS}
     for name in GENERAL:
         task = load_task(name)
         before = evaluate(start, task, cache=vectors, show_progress_bar=False)
@@ -475,6 +516,11 @@ def measure(field_name, model_name, method, seed, folder):
         change = compare(before, after).table.iloc[0]
         cell[name] = [round(float(change[end]), 5) for end in ("difference", "low", "high")]
     return cell
+
+
+def _short(score):
+    """A score in five digits; 0 and 1, which most are, in one."""
+    return int(score) if score in (0, 1) else round(float(score), 5)
 
 
 def filled():
@@ -491,41 +537,50 @@ def fill(folder, wanted):
         if cell in filled():
             continue
         print("measuring", *cell, sep=", ", file=sys.stderr, flush=True)
-        line = json.dumps(measure(*cell, folder)) + "\n"
+        line = json.dumps(measure(*cell, folder), separators=(",", ":")) + "\n"
         with open(EVIDENCE, "a", encoding="utf-8") as file:
             file.write(line)
 
 
 def print_table():
     """Every cell that is there, exam by exam, beside the untouched model."""
-    import numpy as np
+    from course_utils.adaptation.evidence import evidence_table, load_evidence
 
-    from course_utils.metrics import paired_test
-
-    if not EVIDENCE.exists():
+    if not EVIDENCE.exists():  # as at the start of a new ladder
         print("Nothing was measured yet; --fill does so.")
         return
-    rows = [json.loads(line) for line in EVIDENCE.read_text("utf-8").splitlines()]
-    groups = {}
-    for row in rows:
-        for exam, scores in row["exams"].items():
-            key = (row["field"], exam, row["model"], row["method"])
-            groups.setdefault(key, []).append((scores, row))
-    for key, cells in groups.items():
-        own = np.array([scores["mrr@10"] for scores, _ in cells]).mean(0)
-        start = groups.get((*key[:3], "untouched"))
-        change = ""
-        if start:
-            test = paired_test(np.array(start[0][0]["mrr@10"]), own)
-            change = f"{test.difference:+.3f} [{test.low:+.3f}, {test.high:+.3f}]"
-        recall = np.mean([scores["recall@10"] for scores, _ in cells])
-        general = np.mean(
-            [[row[n][0] for n in ("lee", "wordsim353", "simlex999")] for _, row in cells]
-        )
-        about = cells[0][1]
-        print(*key, len(cells), f"{own.mean():.3f}", change, f"{recall:.3f}", f"{general:+.3f}",
-              f"{np.mean([row['seconds'] for _, row in cells]):.0f} s", about["steps"], about["texts"],
-              about["share"], sep=" | ")  # fmt: skip
+    evidence = load_evidence(EVIDENCE).sort_values(["field", "model", "exam"], kind="stable")
+    mrr, recall = (evidence_table(evidence, metric=metric) for metric in METRICS)
+    about = evidence.groupby(["field", "exam", "model", "method"], sort=False)[
+        ["steps", "texts"]
+    ].first()
+    last = None
+    for key, row in mrr.iterrows():
+        if key[:3] != last:
+            print(f"\n{', '.join(key[:3])}: MRR@10, change [interval], share of the way to labels; "
+                  "Recall@10; general; seconds, seeds; steps of texts")  # fmt: skip
+            last = key[:3]
+        told = ", ".join(f"{s} of {t:,}" for s, t in zip(*about.loc[key], strict=True))
+        print(f"  {key[3]:24} {row['mean']:.3f}  {row['change']:+.3f} [{row['low']:+.3f}, "
+              f"{row['high']:+.3f}] {row['way']:5.0%};  {recall.loc[key, 'mean']:.3f};  "
+              f"{row['general']:+.3f};  {row['seconds']:5.0f} s, {row['seeds']:.0f};  {told}")  # fmt: skip
+
+
+def draw(path):
+    """Write the ladder as a picture; its description is printed."""
+    from course_utils.adaptation.evidence import ladder, load_evidence
+    from course_utils.plots import ladder_plot
+
+    rungs = ladder(load_evidence(EVIDENCE))
+    start = rungs.set_index("label").loc["model, definitions indexed", "mean"]
+    figure = ladder_plot(
+        rungs,
+        title="Lay words to clinical terms: what each step gives",
+        xlabel="MRR@10 on 800 questions, with 95 % interval",
+        untouched=start,
+    )
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    print(figure.description)
 
 
 if __name__ == "__main__":
@@ -536,6 +591,8 @@ if __name__ == "__main__":
     parser.add_argument("--method", choices=METHODS, nargs="+", default=list(METHODS))
     parser.add_argument("--seed", type=int, choices=SEEDS, nargs="+", default=list(SEEDS))
     parser.add_argument("--folder", type=Path, help="where questions, checkpoints and models go")
+    parser.add_argument("--store-questions", action="store_true", help="keep them for lesson 2")
+    parser.add_argument("--figure", type=Path, help="draw the ladder here, as PNG or SVG")
     options = parser.parse_args()
     if options.fill:
         wanted = [
@@ -547,4 +604,9 @@ if __name__ == "__main__":
             if seed == 0 or method not in ONCE
         ]
         fill(options.folder, wanted)
-    print_table()
+    if options.store_questions:
+        store_questions(options.folder)
+    if options.figure:
+        draw(options.figure)
+    else:
+        print_table()

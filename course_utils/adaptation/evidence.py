@@ -1,4 +1,4 @@
-"""What adapting models did, as measured for the course: read here, measured in ``benchmarks/``."""
+"""What pays, as measured for the course: read here, measured by ``benchmarks/ladder.py``."""
 
 import json
 from pathlib import Path
@@ -11,84 +11,139 @@ from course_utils.data.packages import course_folder
 if TYPE_CHECKING:
     import pandas as pd
 
-RESULTS = "results.jsonl"
+EVIDENCE = "evidence.jsonl"
+METRICS = ("mrr@10", "recall@10")
 GENERAL = ("lee", "wordsim353", "simlex999")
-_CELL = ["domain", "model", "method"]
+_CELL = ["field", "exam", "model", "method"]
 
 
 def load_evidence(path: str | Path | None = None) -> "pd.DataFrame":
-    """Return the measured cells: one row for each domain, model, method and seed.
+    """Return what was measured: one row for each field, exam, model, method and seed.
 
-    ``mrr@10`` and ``recall@10`` hold an array with one score for each test question, so that any
-    two methods can be compared question by question; ``lee``, ``wordsim353`` and ``simlex999`` hold
-    what became of Spearman's correlation with human judgements: (change, low, high), the interval a
-    95 % one. ``seconds`` is the time of the training steps; ``machine``, ``date``, ``versions`` and,
-    where it was noted, ``precision`` say where, when, with what and in which arithmetic.
+    ``mrr@10`` and ``recall@10`` hold an array with one score for each question of the exam, so that
+    any two methods can be compared question by question; ``lee``, ``wordsim353`` and ``simlex999``
+    hold what became of Spearman's correlation with human judgements: (change, low, high), the
+    interval a 95 % one. ``steps`` and ``texts`` list those of each stage of a training, ``seconds`` is
+    the time of all its steps; ``machine``, ``date``, ``versions`` and ``precision`` say where, when,
+    with what and in which arithmetic. A model is trained once and takes every exam of its field.
 
-    ``path`` is a file of results; without it, the course's own is read.
+    ``path`` is a file of evidence; without it, the course's own is read.
 
     Raises ``FileNotFoundError`` when it is not there, ``ValueError`` with the line number for a line
     that is no result.
     """
     import pandas as pd
 
-    path = Path(path or course_folder("adaptation", RESULTS) / RESULTS)
+    path = Path(path or course_folder("adaptation", EVIDENCE) / EVIDENCE)
     rows = []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
         try:
             cell = json.loads(line)
-            for metric in ("mrr@10", "recall@10"):
-                cell[metric] = np.array(cell[metric], dtype=np.float64)
-            rows.append({**cell, **{name: tuple(cell[name]) for name in GENERAL}})
-        except (ValueError, KeyError, TypeError):
+            cell |= {name: tuple(cell[name]) for name in GENERAL}
+            for exam, scores in cell.pop("exams").items():
+                arrays = {name: np.array(scores[name], dtype=np.float64) for name in METRICS}
+                rows.append({**cell, "exam": exam, **arrays})
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{path}:{number} is no result: {line[:80]!r}.") from None
     return pd.DataFrame(rows)
 
 
 def evidence_table(
-    cells: "pd.DataFrame", *, metric: str = "mrr@10", baseline: str = "untouched"
+    cells: "pd.DataFrame",
+    *,
+    metric: str = "mrr@10",
+    baseline: str = "untouched",
+    ceiling: str = "labels",
 ) -> "pd.DataFrame":
-    """Return means and changes, one row for each domain, model and method of the cells.
+    """Return means and changes, one row for each field, exam, model and method of the cells.
 
-    The scores of a question are averaged over the seeds first, so the interval says what other
-    *questions* might give; ``low_seed`` and ``high_seed`` are the lowest and highest mean of a
-    seed. ``change`` is the difference to the method ``baseline`` (over its seeds likewise), with its
-    95 % interval ``low`` to ``high`` and the ``p_value`` of the paired test; NaN where the baseline was not
-    measured. ``general`` is the mean change of the three correlations with human judgements.
+    The scores of a question are averaged over the seeds first, so the intervals say what other
+    *questions* might give: ``mean_low`` to ``mean_high`` that of the mean, ``low`` to ``high`` that of
+    ``change``, which is the difference to the method ``baseline`` (over its seeds likewise), with the
+    ``p_value`` of the paired test; NaN where the baseline was not measured. ``low_seed`` and
+    ``high_seed`` are the lowest and highest mean of a seed. ``way`` is the change as a share of that of
+    the method ``ceiling``, NaN where that was not measured. ``general`` is the mean change of the three
+    correlations with human judgements, ``seconds`` the mean time of training.
 
-    Raises ``ValueError`` when two methods of a domain were measured on other numbers of questions.
+    Raises ``ValueError`` when two methods of an exam were measured on other numbers of questions.
     """
     import pandas as pd
 
-    from course_utils.metrics import paired_test
+    from course_utils.metrics import bootstrap_interval, paired_test
 
-    scores = {
-        key: np.vstack(group[metric].tolist()) for key, group in cells.groupby(_CELL, sort=False)
+    groups = dict(list(cells.groupby(_CELL, sort=False)))
+    # Rounded, or the mean of three equal scores differs from them in the last digit.
+    means = {
+        key: np.vstack(group[metric].tolist()).mean(axis=0).round(9)
+        for key, group in groups.items()
     }
     rows = {}
-    for key, group in cells.groupby(_CELL, sort=False):
-        own = scores[key]
+    for key, group in groups.items():
+        by_seed = np.array([scores.mean() for scores in group[metric]])
+        interval = bootstrap_interval(means[key])
         row = {
-            "seeds": len(own),
-            "mean": own.mean(),
-            "low_seed": own.mean(axis=1).min(),
-            "high_seed": own.mean(axis=1).max(),
-            **dict.fromkeys(("change", "low", "high", "p_value"), np.nan),
+            "seeds": len(group),
+            "mean": means[key].mean(),
+            "mean_low": interval.low,
+            "mean_high": interval.high,
+            "low_seed": by_seed.min(),
+            "high_seed": by_seed.max(),
+            **dict.fromkeys(("change", "low", "high", "p_value", "way"), np.nan),
         }
-        start = scores.get((*key[:2], baseline))
+        start, top = (means.get((*key[:3], method)) for method in (baseline, ceiling))
         if start is not None:
-            if start.shape[1] != own.shape[1]:
+            if len(start) != len(means[key]):
                 raise ValueError(
-                    f"{' / '.join(map(str, key))} was measured on {own.shape[1]} questions and {baseline!r} "
-                    f"on {start.shape[1]}. Measure both anew with benchmarks/adaptation.py."
+                    f"{' / '.join(map(str, key))} was measured on {len(means[key])} questions and "
+                    f"{baseline!r} on {len(start)}. Measure both anew with benchmarks/ladder.py."
                 )
-            # Rounded, or the mean of three equal scores differs from them in the last digit.
-            means = (each.mean(axis=0).round(9) for each in (start, own))
-            test = paired_test(*means)
+            test = paired_test(start, means[key])
             row |= {"change": test.difference, "low": test.low, "high": test.high}
             row["p_value"] = test.p_value
+            if top is not None and top.mean() != start.mean():
+                row["way"] = test.difference / (top.mean() - start.mean())
         general = np.array([[cell[0] for cell in group[name]] for name in GENERAL])
         rows[key] = row | {"general": general.mean(), "seconds": group["seconds"].mean()}
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(table.index, names=_CELL)
     return table
+
+
+#: The ladder of lesson 2 on the medical field: its label, exam, model and method.
+RUNGS = (
+    ("word search", "with definitions", "all-MiniLM-L6-v2", "words"),
+    ("model, terms alone indexed", "bare terms", "all-MiniLM-L6-v2", "untouched"),
+    ("model, definitions indexed", "with definitions", "all-MiniLM-L6-v2", "untouched"),
+    ("words and model, fused", "with definitions", "all-MiniLM-L6-v2", "words and model"),
+    ("TSDAE", "with definitions", "all-MiniLM-L6-v2", "TSDAE"),
+    ("pairs: term and definition", "with definitions", "all-MiniLM-L6-v2", "pairs"),
+    ("pairs, spans, written questions", "with definitions", "all-MiniLM-L6-v2", "recipe"),
+    ("bigger model", "with definitions", "all-mpnet-base-v2", "untouched"),
+    ("bigger model, the same training", "with definitions", "all-mpnet-base-v2", "recipe"),
+    ("labels", "with definitions", "all-MiniLM-L6-v2", "labels"),
+)
+
+
+def ladder(evidence: "pd.DataFrame", *, metric: str = "mrr@10") -> "pd.DataFrame":
+    """Return the rungs of the medical field, as ``plots.ladder_plot`` takes them.
+
+    One row for each of ``RUNGS`` that was measured, in their order: ``label``, ``mean`` with its 95 %
+    interval ``low`` to ``high`` over the questions, ``minutes`` of training, and whether people's
+    labels were used (``labelled``).
+    """
+    import pandas as pd
+
+    keys = [("medical", *key) for _, *key in RUNGS]
+    wanted = pd.MultiIndex.from_frame(evidence[_CELL]).isin(keys)
+    label_of = dict(zip(keys, [label for label, *_ in RUNGS], strict=True))
+    table = evidence_table(evidence[wanted], metric=metric).reindex(keys).dropna(subset="mean")
+    return pd.DataFrame(
+        {
+            "label": [label_of[key] for key in table.index],
+            "mean": table["mean"].to_numpy(),
+            "low": table["mean_low"].to_numpy(),
+            "high": table["mean_high"].to_numpy(),
+            "minutes": table["seconds"].to_numpy() / 60,
+            "labelled": [key[-1] == "labels" for key in table.index],
+        }
+    )

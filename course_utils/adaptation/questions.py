@@ -17,6 +17,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from course_utils.data.medical import word_stems
 from course_utils.encoding.encode import encode_document, encode_query
 from course_utils.encoding.progress import progress_bar
 
@@ -120,7 +121,7 @@ def keep_grounded(
     questions: Mapping[str, Iterable[str]],
     texts: Sequence[str] | Mapping[str, str],
     *,
-    within: int = 100,
+    places: tuple[int, int] = (2, 100),
     examples: Iterable[tuple[str, str]] = (),
     cache: EmbeddingCache | None = None,
     show_progress_bar: bool | None = None,
@@ -129,29 +130,33 @@ def keep_grounded(
 
     ``questions`` are those of ``generate_questions`` for the texts. Left out is a question
 
-    - whose own text is not among the first ``within`` of all ``texts`` that ``model`` finds for it:
-      what was written has little to do with it (the consistency filter of Dai et al. 2023,
-      *Promptagator*, section 3.2, which keeps the first place alone);
+    - whose own text does not stand at one of the ``places``, first to last, among all ``texts`` as
+      ``model`` ranks them for it. Beyond the last, what was written has little to do with its text
+      (the consistency filter of Dai et al. 2023, *Promptagator*, section 3.2, which keeps the first
+      place alone); before the first, there is nothing to learn: the model finds it as it is;
+    - that brings no word which its text lacks (by ``word_stems``): it only repeats the text;
     - that was written for another text which the model puts nearer to it;
     - whose words are all among those of a question of ``examples``: the writer repeated its prompt.
 
     ``cache`` and ``show_progress_bar`` are those of ``encode``. Of the words of a test it knows
     nothing: ``drop_questions(pairs, task)`` leaves out what a task asks.
 
-    Raises ``ValueError`` for an id that is not in ``texts``, and for ``within`` below 1.
+    Raises ``ValueError`` for an id that is not in ``texts``, and for places that are none.
     """
+    first_place, last_place = places
     named = _named(texts)
-    if within < 1:
-        raise ValueError(f"within is {within}: a text cannot be found before place 1.")
+    if not 1 <= first_place <= last_place:
+        raise ValueError(f"places is {places}: give the first and the last, from 1 up.")
     missing = [name for name in questions if name not in named]
     if missing:
         raise ValueError(f"There are questions for {missing[0]!r}, which is not among the texts.")
     shown = [_words(asked) for _, asked in examples]
+    stems = {name: word_stems(named[name]) for name in questions}
     rows = [
         (name, asked)
         for name, several in questions.items()
         for asked in several
-        if not any(_words(asked) <= words for words in shown)
+        if word_stems(asked) - stems[name] and not any(_words(asked) <= words for words in shown)
     ]
     options: dict[str, Any] = {"cache": cache, "show_progress_bar": show_progress_bar}
     place = {name: row for row, name in enumerate(named)}
@@ -171,7 +176,7 @@ def keep_grounded(
     return [
         (asked, named[name])
         for number, ((name, asked), rank) in enumerate(zip(rows, ranks, strict=True))
-        if rank <= within and nearest[asked.casefold()][1] == -number
+        if first_place <= rank <= last_place and nearest[asked.casefold()][1] == -number
     ]
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "load_task",
     "load_texts",
     "load_wiki_pages",
+    "load_written_questions",
 ]
 
 #: Every named task and what it asks.
@@ -80,6 +81,7 @@ _HOME = {
     "load_medical_definitions": "medical",
     "load_python_docs": "python_docs",
     "load_wiki_pages": "company_wiki",
+    "load_written_questions": "examples",
 }
 
 

@@ -1,8 +1,10 @@
 """What a writer of questions is shown: texts of no task of the course, each with what was asked for it."""
 
+import json
+
 from course_utils.data.packages import course_folder
 
-_FILE = "examples.yaml"
+_FILE, _WRITTEN = "examples.yaml", "questions.jsonl"
 
 
 def load_examples(name: str) -> list[tuple[str, str]]:
@@ -25,3 +27,16 @@ def load_examples(name: str) -> list[tuple[str, str]]:
     if name not in kinds:
         raise ValueError(f"There are no examples called {name!r}. Known are {', '.join(kinds)}.")
     return [(text, asked) for text, asked in kinds[name]]
+
+
+def load_written_questions() -> list[tuple[str, str]]:
+    """Return what SmolLM2 asked for clinical terms, as ``keep_grounded`` left it: (question, term's id).
+
+    The ids are those of the task ``"medical/with-definitions"``. ``benchmarks/ladder.py`` wrote them by
+    ``generate_questions`` with the examples ``"terms"``; none is worded as a question of a medical task.
+
+    Raises ``FileNotFoundError`` where the file is missing.
+    """
+    path = course_folder("adaptation", _WRITTEN) / _WRITTEN
+    rows = map(json.loads, path.read_text("utf-8").splitlines())
+    return [(row["asked"], row["id"]) for row in rows]

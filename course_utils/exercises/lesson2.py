@@ -1,4 +1,4 @@
-"""The exercises of lesson 2: deletion, interpolation, contrastive loss, leaks, how far to move."""
+"""The exercises of lesson 2: deletion, contrastive loss, leaks, interpolation, how far to move."""
 
 from __future__ import annotations
 
@@ -332,14 +332,6 @@ EXERCISES = {
         ),
     ),
     "2.2": Exercise(
-        _check_interpolate,
-        (
-            "What has to come out at alpha = 0, and what at alpha = 1?",
-            "Look each name up in both dicts: {name: ... for name in start}.",
-            "(1 - alpha) * start[name] + alpha * trained[name] makes a new array for each name.",
-        ),
-    ),
-    "2.3": Exercise(
         _check_in_batch_loss,
         (
             "first @ second.T / temperature has a row for each text of first; its right partner "
@@ -348,12 +340,20 @@ EXERCISES = {
             "Subtract each row's maximum, with keepdims=True, before exp; then np.diag, np.mean.",
         ),
     ),
-    "2.4": Exercise(
+    "2.3": Exercise(
         _check_without_leaks,
         (
             "Bring questions and texts to one form before you compare them, both in the same way.",
             '" ".join(text.lower().split()) takes out capitals and extra spaces.',
             "Put the questions into a set in that form; keep a pair if neither text is in it.",
+        ),
+    ),
+    "2.4": Exercise(
+        _check_interpolate,
+        (
+            "What has to come out at alpha = 0, and what at alpha = 1?",
+            "Look each name up in both dicts: {name: ... for name in start}.",
+            "(1 - alpha) * start[name] + alpha * trained[name] makes a new array for each name.",
         ),
     ),
     "2.5": Exercise(

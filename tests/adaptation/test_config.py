@@ -24,7 +24,7 @@ def test_each_configuration_holds_only_what_concerns_it():
 
 
 def test_the_defaults_for_pairs_are_the_recipe_that_was_measured():
-    # The method "recipe" in the stored results, as benchmarks/adaptation.py trained it.
+    # The method "recipe" in the stored results, as benchmarks/ladder.py trained it.
     config = PairsConfig()
     assert (config.temperature, config.distil_weight) == (0.07, 30.0)
     assert (config.batch_size, config.learning_rate, config.max_tokens) == (96, 2e-4, 64)

@@ -142,8 +142,11 @@ TEXTS = {"a": "aaaa", "b": "bbbb", "c": "cccc", "ab": "aabb"}
 
 def test_a_question_stays_where_its_own_text_is_found():
     questions = {"a": ["aaa", "ccc"], "b": ["bb"]}
-    assert keep_grounded(letters, questions, TEXTS, within=1) == [("aaa", "aaaa"), ("bb", "bbbb")]
-    everything = keep_grounded(letters, questions, TEXTS, within=4)
+    assert keep_grounded(letters, questions, TEXTS, places=(1, 1)) == [
+        ("aaa", "aaaa"),
+        ("bb", "bbbb"),
+    ]
+    everything = keep_grounded(letters, questions, TEXTS, places=(1, 4))
     assert everything == [("aaa", "aaaa"), ("ccc", "aaaa"), ("bb", "bbbb")]
 
 
@@ -152,38 +155,54 @@ def test_the_rank_that_keeps_is_that_of_a_full_ranking(minilm):
 
     texts = {"1": "A cat sleeps.", "2": "A dog barks.", "3": "Rain falls.", "4": "The sun shines."}
     questions = {"1": ["animal that purrs", "weather"], "3": ["wet weather", "loud animal"]}
-    for within in range(1, 5):
-        expected = [
-            (asked, texts[name])
-            for name, several in questions.items()
-            for asked in several
-            if name in [hit.id for hit in search(minilm, asked, texts, k=within)]
-        ]
-        assert keep_grounded(minilm, questions, texts, within=within) == expected
+    for first in range(1, 5):
+        for last in range(first, 5):
+            expected = [
+                (asked, texts[name])
+                for name, several in questions.items()
+                for asked in several
+                if name in [hit.id for hit in search(minilm, asked, texts, k=last)][first - 1 :]
+            ]
+            assert keep_grounded(minilm, questions, texts, places=(first, last)) == expected
 
 
 def test_a_question_of_several_texts_stays_with_the_nearest():
     questions = {"ab": ["Aaab"], "a": ["aaab"], "b": ["AAAB", "bb"]}
-    assert keep_grounded(letters, questions, TEXTS, within=4) == [("aaab", "aaaa"), ("bb", "bbbb")]
+    assert keep_grounded(letters, questions, TEXTS, places=(1, 4)) == [
+        ("aaab", "aaaa"),
+        ("bb", "bbbb"),
+    ]
 
 
 def test_a_question_that_repeats_an_example_goes():
-    questions = {"a": ["a-a", "a cab"], "b": ["b"]}
-    kept = keep_grounded(letters, questions, TEXTS, within=4, examples=[("x", "a b A!")])
-    assert kept == [("a cab", "aaaa")]
+    questions = {"a": ["ah-ab", "ah cab"], "b": ["ab"]}
+    kept = keep_grounded(letters, questions, TEXTS, places=(1, 4), examples=[("x", "ah b AB!")])
+    assert kept == [("ah cab", "aaaa")]
+
+
+def test_a_question_without_a_word_of_its_own_goes():
+    texts = {"1": "Loose teeth. Teeth that are loose.", "2": "Rain. It falls."}
+    questions = {"1": ["the teeth are loose", "Loosely", "wobbly tooth"], "2": ["wobbly tooths"]}
+    kept = keep_grounded(lambda asked: np.ones((len(asked), 2)), questions, texts, places=(1, 2))
+    assert [asked for asked, _ in kept] == ["wobbly tooth", "wobbly tooths"]
+
+
+def test_by_default_what_the_model_finds_first_is_left_out():
+    assert keep_grounded(letters, {"a": ["aaa"], "b": ["abab"]}, TEXTS) == [("abab", "bbbb")]
 
 
 def test_kept_pairs_lose_a_tasks_own_questions_by_drop_questions():
     task = RetrievalTask("t", TEXTS, {"q": "AA a"}, {"q": {"a": 1}})
-    pairs = keep_grounded(letters, {"a": ["aa  A", "aaaaa"]}, TEXTS, within=4)
+    pairs = keep_grounded(letters, {"a": ["aa  A", "aaaaa"]}, TEXTS, places=(1, 4))
     assert drop_questions(pairs, task) == [("aaaaa", "aaaa")]
 
 
 def test_questions_for_a_text_that_is_not_there_are_refused():
     with pytest.raises(ValueError, match="'z', which is not among the texts"):
         keep_grounded(letters, {"z": ["a"]}, TEXTS)
-    with pytest.raises(ValueError, match="within is 0"):
-        keep_grounded(letters, {}, TEXTS, within=0)
+    for places in ((0, 5), (3, 2)):
+        with pytest.raises(ValueError, match="places is"):
+            keep_grounded(letters, {}, TEXTS, places=places)
 
 
 def test_nothing_written_is_nothing_kept():

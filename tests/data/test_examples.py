@@ -2,7 +2,7 @@
 
 import pytest
 
-from course_utils.data import RetrievalTask, load_examples, load_task
+from course_utils.data import RetrievalTask, load_examples, load_task, load_written_questions
 from course_utils.data.medical import word_stems
 
 NAMES = ("terms", "manuals", "titles", "notices")
@@ -49,3 +49,16 @@ def test_the_check_finds_what_it_looks_for():
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"called 'songs'. Known are terms, manuals"):
         load_examples("songs")
+
+
+def test_written_questions_are_of_terms_that_exist_and_of_no_medical_test():
+    from course_utils.adaptation import drop_questions
+
+    written = load_written_questions()
+    corpus = load_task("medical/with-definitions").corpus
+    pairs = [(asked, corpus[key]) for asked, key in written]
+    assert len(set(pairs)) == len(pairs) > 3000
+    tests = [
+        load_task("medical/with-definitions/no-shared-word"), load_task("medical/near-synonym"),
+    ]  # fmt: skip
+    assert drop_questions(pairs, *tests) == pairs
