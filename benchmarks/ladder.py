@@ -427,19 +427,17 @@ def train(model, stages, field, seed, folder, name, rates):
 
 def averaged(field_name, model_name, folder):
     """The mean of the weights of the recipe's three runs."""
-    import torch
-
     from course_utils import load_model
+    from course_utils.adaptation import interpolate_models
 
-    model, *others = (
+    runs = (
         load_model(str(folder / "models" / f"{field_name}, {model_name}, recipe, {seed}"))
         for seed in SEEDS
     )
-    weights = [dict(one.named_parameters()) for one in others]
-    with torch.no_grad():
-        for name, own in model.named_parameters():
-            own.copy_(torch.stack([own, *(each[name] for each in weights)]).mean(0))
-    return model
+    mean = next(runs)
+    for number, run in enumerate(runs, start=2):
+        mean = interpolate_models(mean, run, 1 / number)
+    return mean
 
 
 def search_scores(method, model, exam, cache):

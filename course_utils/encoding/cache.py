@@ -26,7 +26,7 @@ _APPLICATION = 0x436F7572  # tells our files from other people's SQLite files
 _LAYOUT = 1
 _FIND = "SELECT text, tokens, checksum, vector FROM vectors WHERE fingerprint = ? AND text IN"
 _QUERY_SIZE = 1000  # texts asked for in one SELECT
-_MAGIC = b"SQLite format 3\0"  # what every SQLite file begins with
+_SMALLEST = 512  # bytes of an SQLite file that is not empty
 
 
 class EmbeddingCache:
@@ -156,12 +156,18 @@ class EmbeddingCache:
 
     def _open(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign(self.path)
+        if self.path.is_file() and 0 < self.path.stat().st_size < _SMALLEST:
+            raise ValueError(_no_cache(self.path))  # SQLite would write over it
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level="IMMEDIATE")
         try:
             _patiently(lambda: _prepare(connection, self.path))
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            # Left to SQLite to find out: were this process to open the file beside it and close it
+            # again, it would lose the locks of all its connections to it (sqlite.org, How To Corrupt
+            # An SQLite Database File, section 2.2), and other processes would write over them.
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+                raise ValueError(_no_cache(self.path)) from None
             raise
         self._connection = connection
 
@@ -190,16 +196,11 @@ class EmbeddingCache:
         )
 
 
-def _refuse_foreign(path):
-    """Raise ValueError for a file that cannot be one of ours; it may be somebody's notes."""
-    if path.is_file() and path.stat().st_size:
-        with open(path, "rb") as file:
-            begins = file.read(len(_MAGIC))
-        if begins != _MAGIC:
-            raise ValueError(
-                f"{path} is not an embedding cache; pass another path. (If it once was one, it is "
-                "damaged beyond reading: delete it, nothing is lost but time.)"
-            )
+def _no_cache(path):
+    return (
+        f"{path} is not an embedding cache; pass another path. (If it once was one, it is damaged "
+        "beyond reading: delete it, nothing is lost but time.)"
+    )
 
 
 def _prepare(connection, path):

@@ -284,6 +284,28 @@ def test_a_file_that_is_no_cache_is_refused_and_left_alone(tmp_path, content):
     assert [file.name for file in tmp_path.iterdir()] == ["notes.csv"]
 
 
+def test_two_caches_of_a_process_keep_their_file_from_another(path):
+    """Opened twice here, the file is still in use when another process closes it: that one waits."""
+    code = (
+        "import sys, numpy as np; from course_utils import EmbeddingCache\n"
+        "with EmbeddingCache(sys.argv[1]) as cache:\n"
+        "    cache.put('model', [sys.argv[2]], np.ones((1, 4)))\n"
+        "    print(sorted(cache.get('model', ['a', 'b', 'c', 'd', 'e'])))"
+    )
+
+    def elsewhere(text):
+        command = [sys.executable, "-c", code, str(path), text]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    with EmbeddingCache(path) as one:
+        one.put("model", ["a"], np.ones((1, 4)))
+        with EmbeddingCache(path) as two:
+            assert elsewhere("b") == "[0, 1]"
+            one.put("model", ["c"], np.ones((1, 4)))
+            two.put("model", ["d"], np.ones((1, 4)))
+            assert elsewhere("e") == "[0, 1, 2, 3, 4]"
+
+
 def test_an_empty_file_becomes_a_cache(path):
     path.parent.mkdir()
     path.touch()
