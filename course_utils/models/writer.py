@@ -8,6 +8,8 @@ one product of matrices in the place of one for each row, and no copy for each r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +53,7 @@ class SmolLM2:
         AttentionInterface.register(_KIND, _attend)
         AttentionMaskInterface.register(_KIND, lambda *_, attention_mask=None, **__: attention_mask)
         folder, options = str(path.parent), _dense()
-        with no_progress_bars():
+        with no_progress_bars(), _no_unpacking_bar():
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=path.name)
             self.model: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
@@ -252,3 +254,16 @@ def _dense():
     except ImportError:
         return {}
     return {"quantization_config": GgufConfig(dequantize=True)}
+
+
+@contextmanager
+def _no_unpacking_bar():
+    """Silence the bar over the unpacked tensors, which transformers' own switch does not know."""
+    from transformers import modeling_gguf_pytorch_utils as module
+
+    bar = module.tqdm
+    module.tqdm = partial(bar, disable=True)
+    try:
+        yield
+    finally:
+        module.tqdm = bar

@@ -117,8 +117,8 @@ def ladder_plot(
 
     ``table`` has one row a rung, with the columns ``label`` (its name), ``mean``, ``low`` and ``high``
     (a score and its interval), ``minutes`` (what it took, printed at the right) and ``labelled`` (bool:
-    whether people's judgements were used). A rung without them has a filled disc, one with them, which
-    is the ceiling, a hollow square and a dashed whisker on grey. ``untouched`` is the score that
+    whether people's judgements were used). A rung without them has a filled disc, one with them a
+    hollow square and a dashed whisker on grey. ``untouched`` is the score that
     nothing was done for, drawn as a dashed line.
 
     Raises ``ValueError`` for a missing column, NaN, a mean outside its interval, minutes below 0, and
@@ -179,7 +179,7 @@ Dashed line, untouched: 0.350.
     if labelled.any():
         keys: dict[str, tuple[Any, ...]] = {
             "without labels": (PALETTE[0], DASHES[0], MARKERS[0]),
-            "with labels: the ceiling": (PALETTE[1], DASHES[1], MARKERS[1], "white"),
+            "with labels": (PALETTE[1], DASHES[1], MARKERS[1], "white"),
         }
         _legend_below(figure, keys)
     axes.set_xlabel(xlabel, parse_math=False)

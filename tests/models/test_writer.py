@@ -90,6 +90,14 @@ def test_without_the_package_the_error_says_what_to_type(monkeypatch):
         writer.SmolLM2()
 
 
+def test_loading_draws_no_bar(smollm, capfd):
+    from course_utils.models.writer import SmolLM2
+
+    SmolLM2()
+    told = capfd.readouterr()
+    assert "%|" not in told.out + told.err
+
+
 def test_other_weights_are_refused(monkeypatch, tmp_path):
     pytest.importorskip("gguf")
     (tmp_path / "weights").write_bytes(b"other")
