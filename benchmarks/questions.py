@@ -63,7 +63,7 @@ def main():
             return super().write(instruction, examples, texts, **options)
 
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, "
-          f"{torch.get_num_threads()} threads, bfloat16: {has_bfloat16()}")  # fmt: skip
+          f"{torch.get_num_threads()} threads, bfloat16: {has_bfloat16('cpu')}")  # fmt: skip
     writer = Counting()
     texts = some_texts(256)
     write(dict(list(texts.items())[:8]), writer=writer)  # warm

@@ -77,6 +77,8 @@ def generate_questions(
         raise ValueError(
             f"n is {n} and temperature {temperature}: ask for 1 or more, and 0 or more."
         )
+    from course_utils.models.writer import SmolLM2
+
     # Of like length together, or a long text makes all rows of its batch long.
     order = sorted(named, key=lambda name: (len(named[name]), name))
     told = [
@@ -86,13 +88,11 @@ def generate_questions(
         n,
         temperature,
         seed,
-        getattr(writer, "name", None),
+        SmolLM2.name if writer is None else getattr(writer, "name", None),
     ]
     store = _Store(path, hashlib.sha256(json.dumps(told).encode()).hexdigest())
     left = [batch for batch in _batches(order) if batch[0] not in store.questions]
     if left and writer is None:
-        from course_utils.models.writer import SmolLM2
-
         writer = SmolLM2()
     shown = show_progress_bar is not False and left
     with (

@@ -102,6 +102,15 @@ def test_a_file_of_other_arguments_is_refused(tmp_path, changed):
         generate_questions(**given | changed, writer=Scribe(), path=path)
 
 
+def test_the_packaged_writer_given_or_by_default_goes_on_with_the_same_file(tmp_path):
+    from course_utils.models.writer import SmolLM2
+
+    path, scribe = tmp_path / "questions.jsonl", Scribe()
+    scribe.name = SmolLM2.name
+    written = generate_questions(["Text. Words."], EXAMPLES, writer=scribe, path=path)
+    assert generate_questions(["Text. Words."], EXAMPLES, path=path) == written
+
+
 def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("dear diary\n", "utf-8")
