@@ -63,7 +63,7 @@ def medical(hide=False, again=False):
     With ``hide``, nothing of the documents that answer the test is trained on: they came later.
     With ``again``, the exam is one that was never scored while anything could still be changed.
     """
-    from course_utils.data import load_task
+    from course_utils.data import load_task, load_written_questions
     from course_utils.data.sentences import split_sentences
 
     shown = load_task("medical/with-definitions/no-shared-word")
@@ -86,7 +86,6 @@ def medical(hide=False, again=False):
     hidden = _answers(test) if hide else set()
     every = {key: text for key, text in shown.corpus.items() if ". " in text}
     documents = {key: text for key, text in every.items() if key not in hidden}
-    held_out = {every[key] for key in hidden if key in every}
     names = load_task("medical").corpus
     whole = {key: (names[key], text[len(names[key]) + 2 :]) for key, text in documents.items()}
     first = {key: (name, split_sentences(text)[0]) for key, (name, text) in whole.items()}
@@ -100,10 +99,11 @@ def medical(hide=False, again=False):
             "first sentences": lambda _: clean(first.values()),
             "pairs": lambda _: clean(whole.values()),
             "crops": lambda _: clean(_crops(documents)),
-            "questions": lambda folder: clean(
-                pair
-                for pair in _questions(folder, "medical", every, "terms", number=4000)
-                if pair[1] not in held_out
+            "questions": lambda _: clean(
+                (asked, every[key]) for asked, key in load_written_questions() if key not in hidden
+            ),
+            "questions, written anew": lambda folder: clean(
+                _questions(folder, "medical", every, "terms", number=4000)
             ),
             "labels": lambda _: clean(
                 (everything.queries[query], shown.corpus[document])
@@ -120,7 +120,7 @@ def python_docs():
     from course_utils.data import load_task, load_texts
 
     task = load_task("python-docs", max_words=WORDS)
-    return _titled(task, load_texts("python-docs"), (200, 800), 1200, "python-docs", "manuals")
+    return _titled(task, load_texts("python-docs"), (100, 800), 1200, "python-docs", "manuals")
 
 
 def legal():
@@ -181,7 +181,7 @@ def _titled(task, sentences, sizes, documents, name, examples):
     few = _with_corpus(kept, {key: _first(text, 48) for key, text in kept.corpus.items()})
     return Field(
         {"more text": kept},
-        replace(dev.sample(corpus=1000), name="dev"),
+        replace(dev.sample(corpus=documents // 2), name="dev"),
         clean(sentences),
         {
             "pairs": lambda _: clean(pairs),
@@ -301,7 +301,7 @@ def store_questions(folder):
     key_of = {text: key for key, text in corpus.items()}
     lines = [
         json.dumps({"asked": asked, "id": key_of[text]}, ensure_ascii=False)
-        for asked, text in load_field("medical").pairs["questions"](folder)
+        for asked, text in load_field("medical").pairs["questions, written anew"](folder)
     ]
     write_text(EVIDENCE.with_name("questions.jsonl"), "\n".join(lines) + "\n")
     print(f"{len(lines):,} questions stored")
@@ -315,7 +315,9 @@ class Stage:
     """One training: on the sentences ("tsdae"), by masking ("mlm"), or on kinds of pairs.
 
     It runs ``epochs`` times through what it is given, and at most ``steps`` steps. Several kinds come in
-    equal parts, of at most ``limit`` pairs each.
+    equal parts, of at most ``limit`` pairs each. With ``negatives``, sentence-transformers trains: with
+    one mined wrong answer a pair ("mined"), or on the margins that a larger model gives ("graded").
+    The first ``frozen`` layers stay as they are.
     """
 
     on: tuple[str, ...] | str
@@ -323,6 +325,8 @@ class Stage:
     steps: int = 100
     limit: int = 10**6
     options: Mapping = field(default_factory=dict)
+    negatives: str = ""
+    frozen: int = 0
 
 
 def _tsdae(**options):
@@ -344,6 +348,11 @@ METHODS: dict[str, list[Stage] | str] = {
     "questions": [replace(RECIPE, on=("questions",))],
     "pairs and crops": [replace(RECIPE, on=("pairs", "crops"))],
     "recipe, 300 steps": [replace(RECIPE, epochs=10**6, steps=300)],
+    "recipe, last two layers": [replace(RECIPE, frozen=4)],
+    "recipe, mined negatives": [replace(RECIPE, steps=67, negatives="mined")],
+    "questions, graded by MPNet": [
+        replace(RECIPE, on=("questions",), steps=200, negatives="graded")
+    ],
     "recipe, three runs averaged": "average",
     # How much text, and how often.
     "recipe, 250 of each kind": [replace(RECIPE, limit=250, epochs=10**6)],
@@ -363,7 +372,7 @@ METHODS: dict[str, list[Stage] | str] = {
     "TSDAE, exact decoder": [_tsdae(decoder="exact")],
     "TSDAE, share by dev": [_tsdae(interpolate="auto")],
     "TSDAE, then pairs": [_tsdae(), replace(RECIPE, on=("pairs",))],
-    "TSDAE, then recipe": [_tsdae(), RECIPE],
+    "TSDAE, then recipe": [_tsdae(interpolate="auto"), RECIPE],
     "contrast": [_tsdae(objective="contrast")],
     "masking": [Stage("mlm", 1, 10**6)],
 }
@@ -379,6 +388,64 @@ def stage_pairs(field, stage, folder, seed):
     kinds = [field.pairs[kind](folder) for kind in stage.on]
     kinds = [random.Random(seed).sample(kind, min(stage.limit, len(kind))) for kind in kinds]
     return mix_pairs(*kinds, seed=seed)
+
+
+def train_in_library(start, pairs, stage, dev, seed, folder):
+    """The model of sentence-transformers after a stage with negatives, and its share by dev.
+
+    Wrong answers are mined by the start model among the pairs' texts; one nearly as near as the right
+    answer is taken for right and left out. "mined": ranking among 96 pairs and their wrong answers,
+    those that the start model finds nearer than the right one left out (GISTEmbedLoss). "graded": the
+    difference of the two cosines shall be the larger model's (MarginMSELoss, as in GPL), batches of 32.
+    """
+    from copy import deepcopy
+
+    from sentence_transformers import SentenceTransformerTrainer as Trainer
+    from sentence_transformers import SentenceTransformerTrainingArguments
+    from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss, MarginMSELoss
+    from sentence_transformers.util import mine_hard_negatives, pairwise_cos_sim
+
+    from course_utils import EmbeddingCache, encode, evaluate, load_model
+    from course_utils.adaptation import interpolate_models
+    from course_utils.adaptation.dev import SHARES
+    from course_utils.models import has_bfloat16
+    from datasets import Dataset
+
+    size = 32 if stage.negatives == "graded" else 96
+    pairs = pairs[: stage.steps * size]
+    rows = Dataset.from_dict({"query": [a for a, _ in pairs], "answer": [b for _, b in pairs]})
+    rows = mine_hard_negatives(
+        rows, start, num_negatives=1, range_max=50, relative_margin=0.05, verbose=False
+    )
+    student = deepcopy(start)
+    student.max_seq_length = 64
+    if stage.negatives == "graded":
+        loss = MarginMSELoss(student, similarity_fct=pairwise_cos_sim)
+        teacher, cache = load_model(MPNET), EmbeddingCache(folder / "vectors.sqlite")
+        query, right, wrong = (
+            encode(teacher, list(rows[name]), cache=cache, show_progress_bar=False)
+            for name in ("query", "answer", "negative")
+        )
+        rows = rows.add_column("label", ((query * right).sum(1) - (query * wrong).sum(1)).tolist())
+    else:
+        loss = GISTEmbedLoss(student, start, temperature=0.07)
+    arguments = SentenceTransformerTrainingArguments(
+        str(folder / "library"), max_steps=stage.steps, per_device_train_batch_size=size,
+        learning_rate=2e-4, warmup_steps=0.1, bf16=has_bfloat16(start.device), seed=seed,
+        use_cpu=start.device.type == "cpu", save_strategy="no",
+        report_to="none", disable_tqdm=True,
+    )  # fmt: skip
+    began = time.perf_counter()
+    Trainer(student, arguments, rows, loss=loss).train()
+    seconds = time.perf_counter() - began
+    student.max_seq_length = start.max_seq_length
+    scores = {}
+    for share in SHARES:
+        mixture = interpolate_models(start, student, share)
+        score = evaluate(mixture, dev, show_progress_bar=False).scores["mrr@10"].mean()
+        scores[share] = float(score)
+    share = max(scores, key=scores.get)
+    return interpolate_models(start, student, share), share, seconds, len(rows)
 
 
 def train(model, stages, field, seed, folder, name, rates):
@@ -413,7 +480,19 @@ def train(model, stages, field, seed, folder, name, rates):
             result = train_tsdae(model, texts, TSDAEConfig(max_steps=steps, **common), **given)
         else:
             texts = stage_pairs(field, stage, folder, seed)
+            if stage.negatives:
+                model, share, seconds, count = train_in_library(
+                    model, texts, stage, field.dev, seed, folder
+                )
+                for key, value in [("steps", stage.steps), ("texts", count), ("share", share)]:
+                    told[key].append(value)
+                told["seconds"] += seconds
+                continue
             steps = min(stage.steps, ceil(stage.epochs * len(texts) / PairsConfig().batch_size))
+            for layer in range(stage.frozen):
+                model[0].auto_model.encoder.layer[layer].requires_grad_(False)
+            if stage.frozen:
+                model[0].auto_model.embeddings.requires_grad_(False)
             config = PairsConfig(max_steps=steps, **common)
             result = train_pairs(model, texts, config, general=load_texts("everyday"), **given)
         model = result.model

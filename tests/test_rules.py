@@ -124,6 +124,9 @@ def test_cells_whose_output_is_cited_are_marked_at_their_first_line(path):
     for cell in marked:
         assert source(cell).startswith("# NBVAL_CHECK_OUTPUT")
         assert cell["outputs"], source(cell)
+        # nbval keeps a bar as it first stood, never what became of it: long work goes elsewhere.
+        shown = ["".join(o["data"]["text/plain"]) for o in cell["outputs"] if "data" in o]
+        assert "" not in shown, f"a checked cell had a progress bar: {source(cell)}"
 
 
 @lessons

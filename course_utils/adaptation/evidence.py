@@ -116,6 +116,7 @@ RUNGS = (
     ("model, definitions indexed", "with definitions", "all-MiniLM-L6-v2", "untouched"),
     ("words and model, fused", "with definitions", "all-MiniLM-L6-v2", "words and model"),
     ("TSDAE", "with definitions", "all-MiniLM-L6-v2", "TSDAE"),
+    ("TSDAE, half of it kept", "with definitions", "all-MiniLM-L6-v2", "TSDAE, share by dev"),
     ("pairs: term and definition", "with definitions", "all-MiniLM-L6-v2", "pairs"),
     ("pairs, spans, written questions", "with definitions", "all-MiniLM-L6-v2", "recipe"),
     ("bigger model", "with definitions", "all-mpnet-base-v2", "untouched"),
