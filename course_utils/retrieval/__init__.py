@@ -12,12 +12,14 @@ from course_utils.retrieval.keywords import KeywordIndex
 from course_utils.retrieval.late import maxsim_scores, rerank_late, token_vectors
 from course_utils.retrieval.reranking import rerank, train_cross_encoder
 from course_utils.retrieval.searching import Hit, search
+from course_utils.retrieval.store import Store
 
 __all__ = [
     "Hit",
     "Index",
     "KeywordIndex",
     "QuantizedIndex",
+    "Store",
     "build_index",
     "fuse",
     "hamming_distances",

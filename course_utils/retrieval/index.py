@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,10 +24,11 @@ from course_utils.encoding.encode import encode_document
 from course_utils.files import refuse_foreign, restored, whole_folder
 from course_utils.models.fingerprints import fingerprint_or_none, glance
 from course_utils.models.roles import Role, resolve_prompt, underlying
-from course_utils.retrieval.kinds import index_kind
+from course_utils.retrieval.kinds import STORE, index_kind
 
 if TYPE_CHECKING:
     from course_utils.encoding.cache import EmbeddingCache
+    from course_utils.retrieval.store import Store
 
 _ABOUT, _VECTORS = "index.json", "vectors.bin"
 
@@ -36,8 +37,28 @@ Corpus: TypeAlias = Sequence[str] | Mapping[str, str]
 OnLong: TypeAlias = Literal["warn", "chunk", "error"]
 
 
+class Fingerprinted:
+    """What holds one model's vectors of documents, and knows the model again."""
+
+    fingerprint: str | None
+    prompt: str | None
+    # Models known to have made these vectors, each with a glance at it when that was found out.
+    _makers: Any
+
+    def remember(self, model: AnyEmbedder) -> None:
+        """Keep in mind that this model, as it is now, made these vectors."""
+        look = glance(model)
+        if look is not None:
+            self._makers[underlying(model)] = look
+
+    def remembers(self, model: AnyEmbedder) -> bool:
+        """Return whether the model is known to have made these vectors, and looks as it did then."""
+        look = glance(model)
+        return look is not None and self._makers.get(underlying(model)) == look
+
+
 @dataclass(frozen=True, eq=False)
-class Index:
+class Index(Fingerprinted):
     """Document vectors ready to be searched, with the texts and ids they belong to.
 
     ``ids`` and ``texts`` are tuples of length n, in row order; ``kind`` is ``"exact"``,
@@ -60,7 +81,6 @@ class Index:
     _backend: Any = field(repr=False)
     role: Role | None = None
     prompt: str | None = None
-    # Models known to have made these vectors, each with a glance at it when that was found out.
     _makers: Any = field(default_factory=weakref.WeakKeyDictionary, repr=False)
 
     @classmethod
@@ -136,17 +156,6 @@ class Index:
         scores, rows = self._backend.search(vectors, k)
         return scores.astype(np.float32, copy=False), rows.astype(np.int64, copy=False)
 
-    def remember(self, model: AnyEmbedder) -> None:
-        """Keep in mind that this model, as it is now, made these vectors."""
-        look = glance(model)
-        if look is not None:
-            self._makers[underlying(model)] = look
-
-    def remembers(self, model: AnyEmbedder) -> bool:
-        """Return whether the model is known to have made these vectors, and looks as it did then."""
-        look = glance(model)
-        return look is not None and self._makers.get(underlying(model)) == look
-
     def save(self, folder: str | Path) -> Path:
         """Write the index to ``folder`` and return its path: JSON and vectors, never a pickle.
 
@@ -197,6 +206,20 @@ class Index:
         return cls(kind, ids, texts, about["fingerprint"], dimensions, backend, *encoded)
 
 
+@overload
+def build_index(
+    model: AnyEmbedder, corpus: Corpus, *, kind: Literal["lancedb"], **options: Any
+) -> "Store":
+    """Return a ``Store``."""
+
+
+@overload
+def build_index(
+    model: AnyEmbedder, corpus: Corpus, *, kind: str = "exact", **options: Any
+) -> Index:
+    """Return an ``Index``."""
+
+
 def build_index(
     model: AnyEmbedder,
     corpus: Corpus,
@@ -209,7 +232,7 @@ def build_index(
     cache: "EmbeddingCache | None" = None,
     show_progress_bar: bool | None = None,
     **options: Any,
-) -> Index:
+) -> "Index | Store":
     """Return an ``Index`` of ``corpus``, encoded with ``model`` as documents.
 
     ``corpus`` is a list of texts, which get the ids ``"0"`` to ``"n-1"``, or a dict from id to
@@ -228,11 +251,24 @@ def build_index(
         a layered graph of neighbours, walked greedily (Malkov & Yashunin 2016; hnswlib). Options
         ``M=16`` links a document, ``ef_construction=200`` and ``ef=64`` candidates kept while
         building and searching, ``seed=0``. Built on one thread, so that it is reproducible.
+    ``"lancedb"``
+        a database on disk: the result is a ``Store``, which can be added to, deleted from, filtered
+        and reopened, and is searched exactly until its ``create_index`` is called. Options ``folder``
+        (required, new or empty) and ``columns``, a dict from name to one value a text: str, int,
+        float, bool, or None where it is missing, such as ``{"year": [2020, 2024]}``.
 
     Raises ``ValueError`` for an empty corpus or unknown kind; ``TypeError`` for a corpus that is one
     string, a text or id that is not a string (it is named), or an unknown option; ``ImportError``
-    with the line to install when a kind's package is missing; and what ``encode`` raises.
+    with the line to install when a kind's package is missing; ``FileExistsError`` for a ``folder``
+    that holds something; and what ``encode`` raises.
     """
+    if kind == STORE:
+        from course_utils.retrieval.store import Store
+
+        return Store.create(
+            model, corpus, prompt=prompt, prompt_name=prompt_name, batch_size=batch_size,
+            on_long=on_long, cache=cache, show_progress_bar=show_progress_bar, **options,
+        )  # fmt: skip
     index_kind(kind, options)  # a wrong kind or option should not wait for the encoding
     ids, texts = ids_and_texts(corpus)
     matrix = encode_document(

@@ -2,12 +2,15 @@
 
 Each kind has ``build(matrix, **options)``, ``search(vectors, k)``, ``shape`` (n, d), ``write(path)``
 and ``read(path, ...)``; ``KINDS`` names them. ``build_index`` and ``search`` are what to call.
+A ``Store`` is no index in memory: for its kind, ``"lancedb"``, the table on disk is made here.
 """
 
 import inspect
+import json
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -236,6 +239,7 @@ class Hnsw:
 
 
 KINDS: dict[str, Any] = {"exact": Exact, "faiss": Faiss, "hnsw": Hnsw}
+STORE = "lancedb"
 
 
 def index_kind(kind: str, options: Mapping[str, Any] | None = None) -> Any:
@@ -244,8 +248,13 @@ def index_kind(kind: str, options: Mapping[str, Any] | None = None) -> Any:
     Raises ValueError for an unknown kind, TypeError for an unknown option and ImportError, with
     the line to install, for a missing package.
     """
+    if kind == STORE:
+        raise ValueError(
+            f"An index of kind {kind!r} is a database on disk, which can only be built from texts: "
+            f'build_index(model, corpus, kind="{kind}", folder="...").'
+        )
     if kind not in KINDS:
-        kinds = ", ".join(repr(name) for name in KINDS)
+        kinds = ", ".join(repr(name) for name in (*KINDS, STORE))
         raise ValueError(f"There is no index kind {kind!r}: choose one of {kinds}.")
     backend = KINDS[kind]
     known = list(inspect.signature(backend.build).parameters)[1:]
@@ -263,3 +272,70 @@ def _in_order(scores, rows):
     scores = np.where(rows < 0, -np.inf, scores)
     order = np.lexsort((rows, -scores), axis=1)
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+
+
+_TABLE = "texts"
+ABOUT = b"course_utils"  # the key under which a table says who made its vectors
+OWN_COLUMNS = ("id", "text", "words", "vector")
+# What a column of a store can hold, by Arrow's name for it.
+TYPES = {"string": "str", "int64": "int", "double": "float", "bool": "bool"}
+
+
+def open_table(folder: Path) -> Any:
+    """Return the table of the store in ``folder``, None where there is none.
+
+    Raises ``ImportError``, with the line to install, without LanceDB.
+    """
+    lancedb = require("lancedb", "store", f"An index of kind {STORE!r}")
+    if not (folder / f"{_TABLE}.lance").exists():
+        return None
+    # No time may pass before another process's change is seen.
+    database = lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
+    return database.open_table(_TABLE)
+
+
+def create_table(folder: Path, rows: Any) -> None:
+    """Write a new table to ``folder``, of the rows that ``table_rows`` returned, words indexed."""
+    import lancedb
+
+    index_words(lancedb.connect(str(folder)).create_table(_TABLE, rows))
+
+
+def index_words(table: Any) -> None:
+    """Write the index of a table's words anew: words between spaces, as they are."""
+    from lancedb.index import FTS
+
+    plain: Any = dict.fromkeys(("lower_case", "stem", "remove_stop_words", "ascii_folding"), False)
+    words = FTS(base_tokenizer="whitespace", max_token_length=None, **plain)
+    table.create_index("words", config=words, replace=True)
+
+
+def table_schema(types: Mapping[str, str], dimensions: int, about: Mapping[str, Any]) -> Any:
+    """Return the schema of a store's table: ``types`` of its columns, and ``about`` its vectors."""
+    import pyarrow as pa
+
+    # Two merges at once of one new id both insert it, unless the table knows that ids are unique.
+    key = {"lance-schema:unenforced-primary-key": "true"}
+    fields = [
+        pa.field("id", pa.string(), nullable=False, metadata=key),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("words", pa.string(), nullable=False),
+        pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False),
+    ]
+    arrow = {kind: name for name, kind in TYPES.items()}
+    fields += [pa.field(name, pa.type_for_alias(arrow[kind])) for name, kind in types.items()]
+    return pa.schema(fields, metadata={ABOUT: json.dumps(about)})
+
+
+def table_rows(schema: Any, matrix: np.ndarray, values: Mapping[str, list]) -> Any:
+    """Return the rows to write: the vectors of ``matrix`` (n, d), and n values of each column."""
+    import pyarrow as pa
+
+    flat = pa.array(np.ascontiguousarray(matrix, np.float32).reshape(-1))
+    columns = [
+        pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+        if field.name == "vector"
+        else pa.array(values.get(field.name, [None] * len(matrix)), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
