@@ -216,7 +216,8 @@ def check_start(
     """Return the model to start from, and how many tokens of a text are used.
 
     Raises ``TypeError`` for a model that cannot be trained, a configuration that is not of the
-    ``kind``, and a dev task that cannot be scored.
+    ``kind``, and a dev task that cannot be scored; ``ValueError`` for a model in another precision
+    than float32.
     """
     from course_utils.data.tasks import RetrievalTask, SimilarityTask
 
@@ -225,6 +226,11 @@ def check_start(
         raise TypeError(
             f"model is a {type(model).__name__}, not a SentenceTransformer. Pass the result of "
             "load_model(); a remote or wrapped embedder cannot be trained."
+        )
+    if (precision := getattr(start, "precision", "float32")) != "float32":
+        raise ValueError(
+            f"This model computes in {precision} and cannot be trained: pass what load_model(name) "
+            "gives, without precision."
         )
     if not callable(getattr(start, "tokenizer", None)):
         raise TypeError(

@@ -34,6 +34,8 @@ def measure_speed(
     weights = getattr(inside, "nbytes", math.nan)
     if callable(getattr(inside, "parameters", None)):
         weights = sum(p.numel() * p.element_size() for p in inside.parameters())
+    if callable(getattr(inside, "modules", None)):  # compiled layers are no parameters of torch's
+        weights += sum(getattr(module, "nbytes", 0) for module in inside.modules())
     return {
         "latency_1_ms": 1000 * median(single),
         "latency_32_ms": 1000 * median(batch),

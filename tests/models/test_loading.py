@@ -330,3 +330,19 @@ def test_a_module_outside_the_model_s_folder_is_refused(minilm, tmp_path):
     (tmp_path / "mine" / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(ValueError, match="outside"):
         load_model(tmp_path / "mine")
+
+
+def test_fast_gives_an_embedder_that_says_how_it_was_chosen(minilm, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_UTILS_CACHE", str(tmp_path))
+    model = load_model(device="cpu", precision="fast")
+    table = model.choices
+    assert table.index[table["chosen"]].tolist() == [model.precision]
+    assert table.loc[model.precision, "mean cosine"] >= 0.995
+    assert model.model_card_data.model_name == "all-MiniLM-L6-v2"
+    cosines = (model.encode(["a text", "x"]) * minilm.encode(["a text", "x"])).sum(1)
+    assert cosines.min() > 0.98
+
+
+def test_an_unknown_precision_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match='"float32" or "fast"'):
+        load_model(precision="int8")
