@@ -8,6 +8,7 @@ from course_utils.adaptation.noise import add_noise
 from course_utils.adaptation.progress import Progress
 from course_utils.adaptation.questions import generate_questions, keep_grounded
 from course_utils.adaptation.result import TrainingResult
+from course_utils.adaptation.static import distil_static
 from course_utils.adaptation.training import train_pairs, train_tsdae
 from course_utils.adaptation.verdicts import Diagnosis
 from course_utils.adaptation.weights import interpolate_models
@@ -22,6 +23,7 @@ __all__ = [
     "add_noise",
     "crop_pairs",
     "diagnose",
+    "distil_static",
     "drop_questions",
     "generate_questions",
     "interpolate_models",
