@@ -9,7 +9,13 @@ from course_utils.retrieval.compression import (
 from course_utils.retrieval.fusion import fuse
 from course_utils.retrieval.index import Index, build_index, recall_against_exact
 from course_utils.retrieval.keywords import KeywordIndex
-from course_utils.retrieval.late import maxsim_scores, rerank_late, token_vectors
+from course_utils.retrieval.late import (
+    late_encoder,
+    maxsim_scores,
+    pool_tokens,
+    rerank_late,
+    token_vectors,
+)
 from course_utils.retrieval.reranking import rerank, train_cross_encoder
 from course_utils.retrieval.searching import Hit, search
 from course_utils.retrieval.store import Store
@@ -23,7 +29,9 @@ __all__ = [
     "build_index",
     "fuse",
     "hamming_distances",
+    "late_encoder",
     "maxsim_scores",
+    "pool_tokens",
     "quantize",
     "recall_against_exact",
     "rerank",

@@ -7,8 +7,9 @@ looks only at what a search put in front of it.
 
 import hashlib
 import json
+import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from course_utils.encoding.encode import encode_query
+from course_utils.encoding.encode import encode_document, encode_query
 from course_utils.encoding.progress import progress_bar
 from course_utils.files import restored, whole_folder
 from course_utils.models.files import no_progress_bars
 from course_utils.models.fingerprints import fingerprint_or_none
+from course_utils.models.processor import has_bfloat16
 from course_utils.retrieval.index import Index, build_index, check_k
 from course_utils.retrieval.searching import Hit, check_same_model
 
@@ -30,12 +32,9 @@ if TYPE_CHECKING:
 
     from course_utils.encoding.cache import EmbeddingCache
 
-# What makes two minutes on two cores enough: short inputs, and half of the layers left as they are.
-_MAX_TOKENS = 64
-_FROZEN_SHARE = 0.5
 _WARM_UP = 0.1
 _HARD_DEPTH = 30  # hard negatives are drawn from this many first search results
-_RECIPE = 1  # counted up with every change of the recipe, so that older saved results are not used
+_RECIPE = 2  # counted up with every change of the recipe, so that older saved results are not used
 
 
 def rerank(
@@ -102,6 +101,10 @@ def train_cross_encoder(
     steps: int = 200,
     batch_size: int = 4,
     learning_rate: float = 4e-4,
+    max_tokens: int = 64,
+    frozen_share: float = 0.5,
+    hard_share: float = 0.5,
+    relative_margin: float | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
     cache: "EmbeddingCache | None" = None,
@@ -110,36 +113,56 @@ def train_cross_encoder(
     """Return a small ``CrossEncoder`` made from ``model``'s own transformer, trained on ``pairs``.
 
     ``pairs`` is a list of (query, relevant text). Each step takes ``batch_size`` pairs and, for
-    each, ``negatives`` other texts: half of them hard (among the first 30 that ``model`` itself
-    finds for the query), half drawn from all texts. Both come from ``index``, an
-    ``Index`` made by ``model``; without one, the pairs' texts are
-    encoded (``cache`` is passed on) and indexed first. The loss is the cross-entropy of a softmax
+    each, ``negatives`` other texts: ``hard_share`` of them hard (among the first 30 that ``model``
+    itself finds for the query), the others drawn from all texts. Both come from ``index``, an ``Index`` made by
+    ``model``; without one, the pairs' texts are encoded (``cache`` is passed on) and indexed first.
+    A hard one may be relevant, though nobody said so: with ``relative_margin``, only those are taken
+    whose cosine with the query is at most (1 - relative_margin) times that of the relevant text, as
+    in ``mine_hard_negatives`` of sentence-transformers. The loss is the cross-entropy of a softmax
     over each relevant text and its negatives (listwise; Cao et al. 2007, with one relevant text).
-    Scores are logits: any real number, higher is better. Training this short teaches less than the
-    model's search knows already: expect gains from ``rerank(..., weight=0.3)``, not from weight 1.
+    Scores are logits: any real number, higher is better.
 
     The weights come from ``model`` in memory, under a new one-number classification head; ``model``
-    itself is not changed. The lower half of the layers stays as it is, and inputs are cut at 64
-    tokens, query and text together. On the CPU the same arguments give the same cross-encoder.
+    itself is not changed. ``frozen_share`` of the layers, the lowest, stay as they are, and the
+    embeddings with them, unless it is 0. Inputs are cut at ``max_tokens``, query and text together,
+    in training and afterwards. The defaults are made for a minute or two, which teach less than the
+    model's search knows already: expect gains from ``rerank(..., weight=0.3)``, not from weight 1.
+    With more time, train all layers on whole texts, at a lower rate. What that gives, minute by
+    minute, is in the table of ``course_utils.metrics.evidence``. Products of matrices are computed
+    in bfloat16 where ``has_bfloat16`` says so. On the same CPU the same arguments give the same
+    cross-encoder.
 
     With ``folder``, the result is saved below it (safetensors) under a name made from the model's
     fingerprint, pairs, texts and settings, and a second call with the same loads it. An interrupted
     call writes nothing.
 
     Raises ``ValueError`` for no pairs, a blank query or text (the pair is named), a text collection
-    with too few texts for ``negatives``, a setting below 1 (``negatives``, ``steps``,
-    ``batch_size``) or an index that another model made; ``TypeError`` for a pair that is not two
-    strings.
+    with too few texts for ``negatives``, a setting out of range (``negatives``, ``steps``,
+    ``batch_size`` and ``max_tokens`` below 1, the latter above what ``model`` can read, a share or
+    margin outside 0 to 1) or an index that another model made; ``TypeError`` for a pair that is not
+    two strings.
     """
     pairs = _checked_pairs(pairs)
-    for name, value in (("negatives", negatives), ("steps", steps), ("batch_size", batch_size)):
+    counts = {"negatives": negatives, "steps": steps, "batch_size": batch_size}
+    for name, value in (counts | {"max_tokens": max_tokens}).items():
         if value < 1:
             raise ValueError(f"{name} is {value}: it must be at least 1.")
+    transformer: Any = model[0]
+    longest = transformer.auto_model.config.max_position_embeddings
+    if max_tokens > longest:
+        raise ValueError(f"max_tokens is {max_tokens}: this model reads at most {longest}.")
+    shares = {"frozen_share": frozen_share, "hard_share": hard_share}
+    for name, share in (shares | {"relative_margin": relative_margin or 0}).items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} is {share}: give a number from 0 to 1.")
     if index is None:
         texts = list(dict.fromkeys(text for _, text in pairs))
         index = build_index(model, texts, cache=cache)
     check_same_model(model, index)
+    in_bfloat16 = has_bfloat16(model.device)
     settings = [negatives, steps, batch_size, learning_rate, seed, index.kind]
+    mining = (hard_share, relative_margin)
+    settings += [max_tokens, frozen_share, *mining, in_bfloat16]
     target = None
     if folder is not None:
         target = restored(Path(folder) / _name(model, pairs, index, settings))
@@ -147,13 +170,51 @@ def train_cross_encoder(
             return _load_cross_encoder(target, model.device)
     rng = np.random.default_rng(seed)
     batches = _batches(pairs, steps * batch_size, rng)
-    groups = _with_negatives(model, batches, pairs, index, negatives, rng, cache)
-    cross_encoder = _new_cross_encoder(model, seed)
-    _fit(cross_encoder, groups, batch_size, learning_rate, seed, show_progress_bar)
+    groups = _with_negatives(model, batches, pairs, index, negatives, mining, rng, cache)
+    cross_encoder = _new_cross_encoder(model, max_tokens, seed)
+    _freeze(cross_encoder, frozen_share)
+    with layers_in_bfloat16(cross_encoder) if in_bfloat16 else nullcontext():
+        _fit(cross_encoder, groups, batch_size, learning_rate, seed, show_progress_bar)
     if target is not None:
         with whole_folder(target) as fresh, _no_reports():
             cross_encoder.save_pretrained(str(fresh), create_model_card=False)
     return cross_encoder
+
+
+@contextmanager
+def layers_in_bfloat16(cross_encoder: "CrossEncoder") -> Iterator[None]:
+    """Compute the layers' products of matrices in bfloat16 inside the block, the head in float32.
+
+    Scores with the eight binary digits of bfloat16 are often equal; so the layers alone are faster and
+    rougher. For training and for ``rank`` or ``predict``; see ``has_bfloat16`` for where it pays.
+    """
+    import torch
+
+    base: Any = cross_encoder.model
+    base = base.base_model
+    layers = getattr(base, "encoder", base)
+    plain = layers.forward
+
+    def forward(*args, **kwargs):
+        with torch.autocast(cross_encoder.device.type, torch.bfloat16):
+            found = plain(*args, **kwargs)
+        found.last_hidden_state = found.last_hidden_state.float()
+        return found
+
+    layers.forward = forward
+    try:
+        yield
+    finally:
+        del layers.forward
+
+
+def _freeze(cross_encoder, share):
+    if not share:
+        return
+    base = cross_encoder.model.base_model
+    layers = getattr(getattr(base, "encoder", base), "layer", [])
+    for part in (base.embeddings, *layers[: int(len(layers) * share)]):
+        part.requires_grad_(False)
 
 
 def _fit(cross_encoder, groups, batch_size, learning_rate, seed, show_progress_bar):
@@ -161,10 +222,6 @@ def _fit(cross_encoder, groups, batch_size, learning_rate, seed, show_progress_b
     import torch
 
     steps = len(groups) // batch_size
-    base = cross_encoder.model.base_model
-    layers = getattr(getattr(base, "encoder", base), "layer", [])
-    for part in (base.embeddings, *layers[: int(len(layers) * _FROZEN_SHARE)]):
-        part.requires_grad_(False)
     weights = [weight for weight in cross_encoder.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -184,7 +241,7 @@ def _fit(cross_encoder, groups, batch_size, learning_rate, seed, show_progress_b
                 queries,
                 [text for _, *texts in batch for text in texts],
                 truncation=True,
-                max_length=_MAX_TOKENS,
+                max_length=cross_encoder.max_seq_length,
                 padding=True,
                 return_tensors="pt",
             ).to(cross_encoder.device)
@@ -202,7 +259,7 @@ def _fit(cross_encoder, groups, batch_size, learning_rate, seed, show_progress_b
     cross_encoder.requires_grad_(True).eval()
 
 
-def _new_cross_encoder(model, seed):
+def _new_cross_encoder(model, max_tokens, seed):
     import torch
     from sentence_transformers import CrossEncoder
 
@@ -219,7 +276,7 @@ def _new_cross_encoder(model, seed):
         return CrossEncoder(
             folder,
             num_labels=1,
-            max_length=_MAX_TOKENS,
+            max_length=max_tokens,
             device=str(model.device),
             local_files_only=True,
             # Logits, not their sigmoid, which rounds to exactly 1 for every confident score.
@@ -260,20 +317,35 @@ def _batches(pairs, count, rng):
     return np.concatenate([rng.permutation(len(pairs)) for _ in range(rounds)])[:count].tolist()
 
 
-def _with_negatives(model, chosen, pairs, index, negatives, rng, cache):
+def _with_negatives(model, chosen, pairs, index, negatives, mining, rng, cache):
     """For each chosen pair the query, its relevant text, then ``negatives`` other texts."""
     relevant = {}
     for query, text in pairs:
         relevant.setdefault(query, set()).add(text)
     queries = list(dict.fromkeys(pairs[number][0] for number in chosen))
-    found = index.search(encode_query(model, queries, cache=cache), _HARD_DEPTH)[1]
-    rows = dict(zip(queries, found.tolist(), strict=True))
+    vectors = encode_query(model, queries, cache=cache)
+    hits = {
+        query: [hit for hit in zip(*found, strict=True) if hit[1] >= 0]
+        for query, *found in zip(queries, *index.search(vectors, _HARD_DEPTH), strict=True)
+    }
+    hard_share, relative_margin = mining
+    limits = dict.fromkeys(chosen, math.inf)
+    if relative_margin is not None:
+        answers = encode_document(model, [pairs[n][1] for n in limits], cache=cache)
+        row_of = {query: row for row, query in enumerate(queries)}
+        asked = vectors[[row_of[pairs[n][0]] for n in limits]]
+        cosines = (asked * answers).sum(axis=1) * (1 - relative_margin)
+        limits = dict(zip(limits, cosines.tolist(), strict=True))
     groups = []
-    for query, text in (pairs[number] for number in chosen):
+    for number in chosen:
+        query, text = pairs[number]
         taken = {}  # a dict keeps the order, and the same text from being taken twice
-        hard = [index.texts[row] for row in rows[query] if row >= 0]
+        hard = [index.texts[row] for cosine, row in hits[query] if cosine <= limits[number]]
         sources = (
-            ([hard[place] for place in rng.permutation(len(hard))], (negatives + 1) // 2),
+            (
+                [hard[place] for place in rng.permutation(len(hard))],
+                math.ceil(hard_share * negatives),
+            ),
             ((index.texts[row] for row in rng.permutation(len(index))), negatives),
         )
         for source, enough in sources:

@@ -65,6 +65,7 @@ def test_k_keeps_the_first_and_equal_scores_keep_their_order():
     assert rerank(flat, "q", []) == []
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(-5, 5), min_size=1, max_size=12),
     st.floats(0, 1),
@@ -220,7 +221,7 @@ def test_training_starts_from_the_weights_in_memory(minilm):
     changed = copy.deepcopy(minilm)
     with torch.no_grad():
         changed[0].auto_model.embeddings.word_embeddings.weight.mul_(0.5)
-    built = reranking._new_cross_encoder(changed, 0)
+    built = reranking._new_cross_encoder(changed, 64, 0)
     assert torch.equal(
         built.model.base_model.embeddings.word_embeddings.weight,
         changed[0].auto_model.embeddings.word_embeddings.weight,
@@ -252,7 +253,12 @@ def test_a_second_call_loads_what_the_first_saved(minilm, tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(reranking, "_fit", refuse)
         second = train_cross_encoder(minilm, PAIRS, folder=tmp_path, **settings)
-        for changed in ({"seed": 1}, {"negatives": 3}, {"learning_rate": 1e-5}):
+        for changed in (
+            {"seed": 1},
+            {"max_tokens": 65},
+            {"frozen_share": 0},
+            {"relative_margin": 0},
+        ):
             with pytest.raises(AssertionError, match="trained again"):
                 train_cross_encoder(minilm, PAIRS, folder=tmp_path, **settings | changed)
         with pytest.raises(AssertionError, match="trained again"):
@@ -296,12 +302,73 @@ def test_negatives_are_hard_then_drawn_and_never_relevant(minilm):
     index = build_index(minilm, [text for _, text in PAIRS])
     rng = np.random.default_rng(0)
     chosen = list(range(len(pairs))) * 3
-    groups = reranking._with_negatives(minilm, chosen, pairs, index, 4, rng, None)
+    groups = reranking._with_negatives(minilm, chosen, pairs, index, 4, (0.5, None), rng, None)
     relevant = {query: {text for other, text in pairs if other == query} for query, _ in pairs}
     for number, (query, text, *negatives) in zip(chosen, groups, strict=True):
         assert (query, text) == pairs[number]
         assert len(set(negatives)) == 4
         assert not set(negatives) & relevant[query]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(0, 1), st.integers(0, 10**6))
+def test_a_hard_negative_nearer_than_the_margin_allows_is_never_taken(margin, seed):
+    rng = np.random.default_rng(seed)
+    vectors = {text: rng.normal(size=4) for pair in PAIRS for text in pair}
+    vectors = {text: vector / np.linalg.norm(vector) for text, vector in vectors.items()}
+
+    def table(texts):
+        return np.array([vectors[text] for text in texts])
+
+    index = build_index(table, [text for _, text in PAIRS])
+    groups = reranking._with_negatives(
+        table, list(range(len(PAIRS))), PAIRS, index, 7, (1, None), np.random.default_rng(0), None
+    )
+    assert all(set(group[1:]) == {text for _, text in PAIRS} for group in groups)
+    for number, (query, text) in enumerate(PAIRS):
+        limit = (1 - margin) * (vectors[query] @ vectors[text])
+        below = [t for _, t in PAIRS if t != text and vectors[query] @ vectors[t] < limit - 1e-4]
+        above = [t for _, t in PAIRS if t != text and vectors[query] @ vectors[t] > limit + 1e-4]
+        if not below:
+            continue  # then all are drawn
+        [group] = reranking._with_negatives(
+            table, [number], PAIRS, index, len(below), (1, margin), np.random.default_rng(0), None
+        )
+        assert not set(group[2:]) & set(above)
+
+
+def test_a_share_of_the_lowest_layers_stays_or_none(minilm):
+    options = {"steps": 1, "batch_size": 1, "negatives": 1, "show_progress_bar": False}
+    before = minilm[0].auto_model
+
+    def moved(cross_encoder):
+        after = cross_encoder.model.base_model
+        pairs = [(before.embeddings, after.embeddings)]
+        pairs += list(zip(before.encoder.layer, after.encoder.layer, strict=True))
+        return [
+            any((a != b).any() for a, b in zip(x.parameters(), y.parameters(), strict=True))
+            for x, y in pairs
+        ]
+
+    half = train_cross_encoder(minilm, PAIRS, **options)
+    whole = train_cross_encoder(minilm, PAIRS, frozen_share=0, max_tokens=9, **options)
+    assert moved(half) == [False] * 4 + [True] * 3
+    assert moved(whole) == [True] * 7
+    assert (half.max_seq_length, whole.max_seq_length) == (64, 9)
+
+
+def test_layers_in_bfloat16_score_nearly_alike_and_only_inside_the_block(trained):
+    import torch
+
+    exact = trained.predict(PAIRS)
+    with reranking.layers_in_bfloat16(trained):
+        tokens = trained.tokenizer(*PAIRS[0], return_tensors="pt")
+        with torch.no_grad():
+            assert trained.model(**tokens).logits.dtype == torch.float32
+        rough = trained.predict(PAIRS)
+    assert not np.array_equal(rough, exact)
+    assert np.allclose(rough, exact, atol=0.1)
+    assert np.array_equal(trained.predict(PAIRS), exact)
 
 
 def test_too_few_texts_for_negatives_is_said(minilm):
@@ -320,6 +387,11 @@ def test_bad_pairs_are_named(minilm):
         train_cross_encoder(minilm, [])
     with pytest.raises(ValueError, match="steps is 0"):
         train_cross_encoder(minilm, PAIRS, steps=0)
+    with pytest.raises(ValueError, match="max_tokens is 513: this model reads at most 512"):
+        train_cross_encoder(minilm, PAIRS, max_tokens=513)
+    for name in ("frozen_share", "hard_share", "relative_margin"):
+        with pytest.raises(ValueError, match=f"{name} is 2: give a number from 0 to 1"):
+            train_cross_encoder(minilm, PAIRS, **{name: 2})
 
 
 def test_an_index_of_another_model_is_refused(minilm):
