@@ -1,18 +1,16 @@
 """What pays, as measured for the course: read here, measured by ``benchmarks/ladder.py``."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from course_utils.data.packages import course_folder
+from course_utils.metrics.evidence import EVIDENCE, read_evidence, score_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EVIDENCE = "evidence.jsonl"
-METRICS = ("mrr@10", "recall@10")
 GENERAL = ("lee", "wordsim353", "simlex999")
 _CELL = ["field", "exam", "model", "method"]
 
@@ -32,20 +30,13 @@ def load_evidence(path: str | Path | None = None) -> "pd.DataFrame":
     Raises ``FileNotFoundError`` when it is not there, ``ValueError`` with the line number for a line
     that is no result.
     """
-    import pandas as pd
+    return read_evidence(path or course_folder("adaptation", EVIDENCE) / EVIDENCE, _rows)
 
-    path = Path(path or course_folder("adaptation", EVIDENCE) / EVIDENCE)
-    rows = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        try:
-            cell = json.loads(line)
-            cell |= {name: tuple(cell[name]) for name in GENERAL}
-            for exam, scores in cell.pop("exams").items():
-                arrays = {name: np.array(scores[name], dtype=np.float64) for name in METRICS}
-                rows.append({**cell, "exam": exam, **arrays})
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path}:{number} is no result: {line[:80]!r}.") from None
-    return pd.DataFrame(rows)
+
+def _rows(cell):
+    cell |= {name: tuple(cell[name]) for name in GENERAL}
+    exams = cell.pop("exams").items()
+    return [{**cell, "exam": exam, **score_arrays(scores)} for exam, scores in exams]
 
 
 def evidence_table(

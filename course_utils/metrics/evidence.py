@@ -1,8 +1,9 @@
 """Which way of searching is better: what ``benchmarks/opponents.py`` measured, read here."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,22 +36,40 @@ def load_search_evidence(path: str | Path | None = None) -> "pd.DataFrame":
     Raises ``FileNotFoundError`` when it is not there, ``ValueError`` with the line number for a line
     that is no result.
     """
+    return read_evidence(path or course_folder("search", EVIDENCE) / EVIDENCE, _search_rows)
+
+
+def _search_rows(cell):
+    told = {name: str(cell[name]) for name in ("exam", "way")}
+    numbers = {name: float(cell[name]) for name in _NUMBERS}
+    return [{**cell, **told, **numbers, **score_arrays(cell)}]
+
+
+def read_evidence(
+    path: str | Path, rows_of: Callable[[dict[str, Any]], list[dict[str, Any]]]
+) -> "pd.DataFrame":
+    """Return the rows that ``rows_of`` makes of each line of a file, a JSON object a line.
+
+    Raises ``FileNotFoundError`` when the file is not there, ``ValueError`` with the line number for a line
+    that ``rows_of`` cannot take.
+    """
     import pandas as pd
 
-    path = Path(path or course_folder("search", EVIDENCE) / EVIDENCE)
     rows = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), start=1):
         try:
-            cell = json.loads(line)
-            told = {name: str(cell[name]) for name in ("exam", "way")}
-            numbers = {name: float(cell[name]) for name in _NUMBERS}
-            scores = {name: np.array(cell[name], dtype=np.float64) for name in METRICS}
-            if {array.shape for array in scores.values()} != {(len(cell["mrr@10"]),)}:
-                raise ValueError("two metrics of different questions")
-            rows.append({**cell, **told, **numbers, **scores})
+            rows += rows_of(json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{path}:{number} is no result: {line[:80]!r}.") from None
     return pd.DataFrame(rows)
+
+
+def score_arrays(scores: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
+    """Return an array for each of ``METRICS``, one score a question; they must be of equal length."""
+    arrays = {name: np.array(scores[name], dtype=np.float64) for name in METRICS}
+    if {array.shape for array in arrays.values()} != {(len(scores[METRICS[0]]),)}:
+        raise ValueError("two metrics of different questions")
+    return arrays
 
 
 def search_table(

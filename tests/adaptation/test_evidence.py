@@ -10,13 +10,13 @@ import pytest
 
 from course_utils.adaptation.evidence import (
     GENERAL,
-    METRICS,
     RUNGS,
     evidence_table,
     ladder,
     load_evidence,
 )
 from course_utils.metrics import bootstrap_interval, paired_test
+from course_utils.metrics.evidence import METRICS
 
 ROOT = Path(__file__).parents[2]
 
