@@ -319,8 +319,12 @@ def fast(stand):
 
 def static(stand, trained=False):
     from course_utils.adaptation.static import distil_static
+    from course_utils.data.sentences import split_sentences
 
-    texts = [*stand.task.corpus.values(), *(text for _, text in stand.pairs)] if trained else None
+    texts, asked = None, {*stand.queries, *stand.dev.queries.values()}
+    if trained:  # on texts alone, and on none that says a question of the exam in a sentence
+        texts = [*stand.task.corpus.values(), *(text for _, text in stand.pairs)]
+        texts = [text for text in texts if not asked & {*split_sentences(text, min_words=2)}]
     began = time.perf_counter()
     student = distil_static(stand.model, texts=texts, dimensions=256)
     minutes = (time.perf_counter() - began) / 60

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from course_utils.models.api import APIEmbedder
 from course_utils.models.roles import (
     Role,
     has_routes,
@@ -184,8 +185,14 @@ class Called:
     tokens = 0
 
     def __init__(self, model, texts, prompt, on_long, batch_size, *, role=None):
-        self.texts, self.batch_size = texts, batch_size
+        self.texts = texts
         self.order = np.arange(len(texts))
+        self.stream: Any = None
+        if looks_tokens_up(
+            model
+        ):  # no activations to keep small, and a tokenizer that likes many texts
+            batch_size = max(batch_size, _TOKENISED_AT_ONCE)
+        self.batch_size = batch_size
         if is_sentence_transformer(model):
             self.order = np.argsort([-len(text) for text in texts], kind="stable")
             method = getattr(model, role_method(model, role))
@@ -195,6 +202,10 @@ class Called:
                 prompt=prompt,
                 normalize_embeddings=False,
                 show_progress_bar=False,
+            )
+        elif isinstance(model, APIEmbedder):  # it asks for several batches at once
+            self.stream = model.encode_batches(
+                [(prompt or "") + text for text in texts], role=role if prompt is None else None
             )
         else:
             method = getattr(model, role_method(model, role if prompt is None else None))
@@ -206,7 +217,10 @@ class Called:
             )
 
     def batches(self) -> Iterator[tuple[np.ndarray, Any]]:
-        """Yield (rows, vectors), ``batch_size`` texts at a time."""
+        """Yield (rows, vectors), ``batch_size`` texts at a time, or as they come in from a server."""
+        if self.stream is not None:
+            yield from self.stream
+            return
         for start in range(0, len(self.texts), self.batch_size):
             part = self.order[start : start + self.batch_size]
             yield part, self.call([self.texts[row] for row in part])
@@ -228,6 +242,15 @@ def on_their_way(
     if tokenises_plainly(model):
         return Tokenised(model, texts, prompt, on_long, batch_size)
     return Called(model, texts, prompt, on_long, batch_size, role=role)
+
+
+def looks_tokens_up(model: Any) -> bool:
+    """Return whether a model's vectors are means of a table's rows, as those of ``distil_static``."""
+    if not is_sentence_transformer(model):
+        return False
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    return isinstance(model[0], StaticEmbedding)
 
 
 def tokenises_plainly(model: Any) -> bool:
