@@ -3,7 +3,7 @@
 from course_utils.encoding.cache import EmbeddingCache
 from course_utils.encoding.embedders import AnyEmbedder, Embedder, as_embedder, dimension
 from course_utils.encoding.encode import encode, encode_document, encode_query
-from course_utils.encoding.speed import measure_speed, peak_memory_mb
+from course_utils.encoding.speed import forecast, measure_speed, peak_memory_mb
 
 __all__ = [
     "AnyEmbedder",
@@ -14,6 +14,7 @@ __all__ = [
     "encode",
     "encode_document",
     "encode_query",
+    "forecast",
     "measure_speed",
     "peak_memory_mb",
 ]

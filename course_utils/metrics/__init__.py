@@ -3,10 +3,16 @@
 Per-item scores first (``retrieval``, ``similarity``, ``clustering``), then how sure to be of their
 mean and of a difference (``significance``), of many differences (``multiple``), and with how many
 queries (``planning``); then all of it for any task (``evaluation``), for what any search found
-(``rankings``), and for any two or more of these (``comparison``). Two things beside: what people
+(``rankings``), for any two or more of these (``comparison``), and which model to choose (``choosing``). Two things beside: what people
 prefer (``judging``), and whether they still ask what they asked (``energy``).
 """
 
+from course_utils.metrics.choosing import (
+    Measurement,
+    choice_table,
+    measure_model,
+    measure_models,
+)
 from course_utils.metrics.clustering import (
     adjusted_rand,
     kmeans_scores,
@@ -45,10 +51,12 @@ __all__ = [
     "Evaluation",
     "Interval",
     "Leaderboard",
+    "Measurement",
     "PairedTest",
     "Verdict",
     "adjusted_rand",
     "bootstrap_interval",
+    "choice_table",
     "compare",
     "compare_many",
     "drift",
@@ -57,6 +65,8 @@ __all__ = [
     "holm",
     "kmeans_scores",
     "letter_display",
+    "measure_model",
+    "measure_models",
     "paired_spearman_test",
     "paired_test",
     "queries_needed",

@@ -1,4 +1,8 @@
-"""Which way of searching is better: what ``benchmarks/opponents.py`` measured, read here."""
+"""Which way of searching is better, and how it grows: what two benchmarks measured, read here.
+
+``benchmarks/opponents.py`` measures ways of searching on exams, ``benchmarks/search.py`` kinds of index at
+sizes up to a million vectors.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EVIDENCE = "evidence.jsonl"
+SCALE = "scale.jsonl"
 METRICS = ("mrr@10", "recall@10")
 BASELINE = "MiniLM"
 _NUMBERS = ("milliseconds", "bytes", "minutes")
+_SCALE_NUMBERS = ("build_s", "one_ms", "batch_ms", "recall@10", "bytes", "memory_mb", "mapped_mb")
 
 
 def load_search_evidence(path: str | Path | None = None) -> "pd.DataFrame":
@@ -43,6 +49,30 @@ def _search_rows(cell):
     told = {name: str(cell[name]) for name in ("exam", "way")}
     numbers = {name: float(cell[name]) for name in _NUMBERS}
     return [{**cell, **told, **numbers, **score_arrays(cell)}]
+
+
+def load_scale(path: str | Path | None = None) -> "pd.DataFrame":
+    """Return what searches took as the vectors grew: one row for each kind and number of vectors.
+
+    ``kind``, ``name``, ``settings``, ``vectors``, ``dimensions``, ``queries``, ``build_s``, ``one_ms``,
+    ``batch_ms``, ``recall@10`` and ``bytes`` are those of ``measure_search`` in
+    ``course_utils.retrieval.speed``. Each row was measured in a process of its own, whose memory
+    at its most was ``memory_mb``, and ``mapped_mb`` when it had mapped the vectors and had done no
+    more than a trial on a hundred of them, both in megabytes (10**6 bytes). ``texts`` says what the
+    vectors are of, ``cores``, ``machine``, ``date`` and ``versions`` where, when and with what.
+
+    ``path`` is a file of ``benchmarks/search.py``; without it, the course's own is read.
+
+    Raises ``FileNotFoundError`` when it is not there, ``ValueError`` with the line number for a line
+    that is no result.
+    """
+    return read_evidence(path or course_folder("search", SCALE) / SCALE, _scale_rows)
+
+
+def _scale_rows(cell):
+    told = {name: str(cell[name]) for name in ("kind", "name")}
+    numbers = {name: float(cell[name]) for name in _SCALE_NUMBERS}
+    return [{**cell, **told, "vectors": int(cell["vectors"]), **numbers}]
 
 
 def read_evidence(

@@ -1,7 +1,7 @@
 """Every figure of the course, each with its text description; none of them knows of models.
 
 ``general`` holds the kinds of figure that any lesson draws, ``adaptation``, ``gains`` and ``bias``
-those of one subject, ``tokens`` the way from a text to its vector, ``projection`` the way to a flat map, ``drawing`` how a figure is made,
+those of one subject, ``tokens`` the way from a text to its vector, ``scale`` what search costs as texts grow in number, ``projection`` the way to a flat map, ``drawing`` how a figure is made,
 labelled and described, ``svg`` the line chart that stands inside a widget.
 """
 
@@ -16,6 +16,7 @@ from course_utils.plots.general import (
     tradeoff_plot,
 )
 from course_utils.plots.projection import umap_projection
+from course_utils.plots.scale import scale_plot
 from course_utils.plots.tokens import pooling_diagram
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "line_curve",
     "pooling_diagram",
     "rank_histogram",
+    "scale_plot",
     "scatter_map",
     "similarity_heatmap",
     "slope_chart",

@@ -1,8 +1,9 @@
-"""A small line chart for a widget's HTML, and text that a page shows as it stands."""
+"""Small charts for a widget's HTML, and text that a page shows as it stands."""
 
 import re
 from collections.abc import Mapping
 from html import escape as escape_html
+from string import ascii_lowercase
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -100,8 +101,65 @@ def line_chart(
     said = f"Line chart: {ylabel} upwards against {xlabel} across"
     said += _told(places, values, x_ticks, at, number)
     said += "." if level is None else f". A dashed line stands at {_number(level, number)}."
+    return _framed(said, width, bottom + 22, drawn)
+
+
+def interval_scatter(
+    points: Mapping[str, tuple[float, float, float, float]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    x_ticks: Mapping[float, str],
+    y_ticks: Mapping[float, str],
+    number: str = ".3f",
+    size: tuple[int, int] = (360, 180),
+) -> str:
+    """Return a small scatter plot as SVG, with an interval at each point and x on a log scale.
+
+    ``points`` maps up to 26 names to (x, y, low, high), x above 0, the interval being one of y. In
+    the picture each has a letter, by which the description calls it. The ticks, ``number`` and
+    ``size`` are those of ``line_chart``.
+
+    Raises ``ValueError`` for no point, more than 26, an x that is not above 0, and a number that is
+    not finite.
+
+    >>> drawn = interval_scatter({"MiniLM": (200, 0.5, 0.4, 0.6)}, xlabel="texts/s", ylabel="MRR",
+    ...                          x_ticks={100: "100", 1000: "1,000"}, y_ticks={0: "0", 1: "1"})
+    >>> re.search('aria-label="(.*?)"', drawn)[1]
+    'Scatter plot: MRR upwards against texts/s across. a, MiniLM: 0.500 (0.400 to 0.600) at 200.'
+    """
+    if not 1 <= len(points) <= len(ascii_lowercase):
+        raise ValueError(f"There are {len(points)} points: give 1 to {len(ascii_lowercase)}.")
+    for name, numbers in points.items():
+        if not np.isfinite(numbers).all() or not numbers[0] > 0:
+            raise ValueError(f"{name!r} is {numbers}: give finite numbers, x above 0.")
+    left, bottom = 8 + 6 * max(map(len, y_ticks.values())), _TOP + size[1]
+    logs = {float(np.log10(value)): name for value, name in x_ticks.items()}
+    drawn = _rule(left, left + size[0], bottom, bottom, "none")
+    told = []
+    for letter, (name, (x, y, low, high)) in zip(ascii_lowercase, points.items(), strict=False):
+        across = left + size[0] * _share(np.log10(x), logs)
+        at, top, end = (bottom - size[1] * _share(value, y_ticks) for value in (y, high, low))
+        drawn += (
+            f'<line x1="{across:.1f}" y1="{top:.1f}" x2="{across:.1f}" y2="{end:.1f}" '
+            f'stroke="currentColor"/><circle cx="{across:.1f}" cy="{at:.1f}" r="3.5"/>'
+            + _text(across + 7, at + 3, letter, "start")
+        )
+        y, low, high = (_number(value, number) for value in (y, low, high))
+        told.append(f"{letter}, {name}: {y} ({low} to {high}) at {_rate(x)}")
+    for value, name in y_ticks.items():
+        drawn += _text(left - 6, bottom - size[1] * _share(value, y_ticks) + 3, name, "end")
+    places = {log: (left + size[0] * _share(log, logs), name) for log, name in logs.items()}
+    for place, name in _with_room(places, []):
+        drawn += _text(place, bottom + 14, name, "middle")
+    width = left + size[0] + 20 + 3 * max(map(len, x_ticks.values()))
+    said = f"Scatter plot: {ylabel} upwards against {xlabel} across. {'; '.join(told)}."
+    return _framed(said, width, bottom + 22, drawn)
+
+
+def _framed(said, width, height, drawn):
     return (
-        f'<svg role="img" aria-label="{escape(said)}" viewBox="0 0 {width} {bottom + 22}" '
+        f'<svg role="img" aria-label="{escape(said)}" viewBox="0 0 {width} {height}" '
         f'width="{width}" style="max-width:100%" font-family="sans-serif" font-size="10" '
         f'fill="currentColor">{drawn}</svg>'
     )
@@ -126,6 +184,10 @@ def _text(x, y, text, anchor):
 
 def _number(value, form):
     return f"{value:{form}}".replace("-", "−")
+
+
+def _rate(x):
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
 
 
 def _told(places, values, x_ticks, at, number):

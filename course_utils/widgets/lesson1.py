@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from course_utils.plots.drawing import cut
 from course_utils.plots.svg import line_chart
+from course_utils.widgets.choosing import model_chooser
 from course_utils.widgets.common import (
     bar,
     controls,
@@ -38,6 +39,7 @@ __all__ = [
     "cost_calculator",
     "local_vs_api",
     "map_explorer",
+    "model_chooser",
     "search_box",
     "similarity_playground",
     "truncation_slider",

@@ -11,6 +11,7 @@ EVERY = {
     common.labelled: 2,
     lesson1.cost_calculator: 0,
     lesson1.map_explorer: 3,
+    lesson1.model_chooser: 2,
     lesson1.search_box: 2,
     lesson1.similarity_playground: 2,
     lesson1.truncation_slider: 3,
