@@ -4,13 +4,10 @@ That the exact decoder's loss and gradients are ``DenoisingAutoEncoderLoss``'s i
 ``test_decoder.py``; ``test_pairs.py`` has the ranking loss of a whole training step.
 """
 
-import ast
 import contextlib
-import json
 import re
 import textwrap
 from copy import deepcopy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,14 +18,11 @@ from course_utils.adaptation import PairsConfig, TSDAEConfig
 from course_utils.adaptation.pairs import ranking_loss
 from course_utils.data import RetrievalTask, load_medical_definitions
 from course_utils.data.sentences import split_sentences
+from tests.lessons import NOTEBOOKS, bound, boxes, names_of
 
 from .toys import same, weights
 
-LESSON = Path(__file__).parents[2] / "notebooks" / "02_domain_adaptation_tsdae.ipynb"
-BOX = re.compile(
-    r"<details><summary>The same in sentence-transformers</summary>(.*?)</details>", re.S
-)
-FENCE = re.compile(r"```python\n(.*?)```", re.S)
+LESSON = NOTEBOOKS / "02_domain_adaptation_tsdae.ipynb"
 # A learner's lines train for a while, the tests' for two steps: the one thing that is changed.
 STEPS = re.compile(r"\bmax_steps=\d+")
 # By the name without which a box would be another one.
@@ -39,21 +33,9 @@ ABOUT = {
 }
 
 
-def sources(kind):
-    """Return the text of each of the lesson's cells of that kind."""
-    cells = json.loads(LESSON.read_text("utf-8"))["cells"]
-    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
-
-
-def boxes():
-    """Return the code of every box of the lesson."""
-    texts = [text for source in sources("markdown") for text in BOX.findall(source)]
-    return [code for text in texts for code in FENCE.findall(text)]
-
-
 def box(name):
     """Return the code of the one box that is about search, TSDAE or pairs."""
-    (code,) = [code for code in boxes() if ABOUT[name] in code]
+    (code,) = [code for code in boxes(LESSON) if ABOUT[name] in code]
     return code
 
 
@@ -93,30 +75,14 @@ def after(lesson, tmp_path_factory):
 
 
 def test_the_lesson_has_a_box_on_search_on_tsdae_and_on_pairs_and_each_is_run_here():
-    texts = [text for source in sources("markdown") for text in BOX.findall(source)]
-    assert len(texts) == len(boxes()) == len(ABOUT)
+    assert len(boxes(LESSON)) == len(ABOUT)
     for name in ABOUT:
         assert len(box(name).splitlines()) <= 16
 
 
 @pytest.mark.parametrize("name", ABOUT)
 def test_a_box_takes_no_name_from_the_lesson(name):
-    lines = [re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.M) for code in sources("code")]
-    taken = bound("\n".join(lines)) & bound(box(name))
-    assert not taken
-
-
-def bound(code):
-    """Return the names that code gives values, but for those it imports and those of inner scopes."""
-    inner = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.FunctionDef
-    found, todo = set(), [ast.parse(code)]
-    while todo:
-        for node in ast.iter_child_nodes(todo.pop()):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                found.add(node.id)
-            if not isinstance(node, inner):
-                todo.append(node)
-    return found
+    assert not names_of(LESSON) & bound(box(name))
 
 
 @pytest.mark.parametrize("name", ABOUT)
