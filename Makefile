@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := course,lab,faiss,hub,glove,erasure,fast,store,api,static,writer,test,check
-LESSONS := $(sort $(wildcard notebooks/*.ipynb))
+LESSONS := $(sort $(wildcard notebooks/*.ipynb) $(wildcard notebooks/appendices/*.ipynb))
 LAB_ARGS ?=
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --durations=10 -p no:cacheprovider
 

@@ -34,7 +34,7 @@ METRICS = ("mrr@10", "recall@10")
 DEPTH = 100  # hits of each search
 SECOND_LOOK = 20  # of which a cross-encoder reads
 LATE_LOOK = 50  # and late interaction compares
-STEPS = (40, 80, 200, 400, 800, 1600)  # of a cross-encoder: about 1 to 40 minutes on one thread
+STEPS = (40, 80, 200, 400, 800)  # of a cross-encoder: about 1 to 20 minutes on one thread
 WEIGHTS = tuple(round(number / 10, 1) for number in range(1, 11))
 RATES = (5e-5, 2e-4)
 #: By name and revision, where a hub answers.

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+APPENDICES = sorted((ROOT / "notebooks" / "appendices").glob("*.ipynb"))
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -24,6 +25,8 @@ REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["projec
 ].removeprefix("https://github.com/")
 
 lessons = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+appendices = pytest.mark.parametrize("path", APPENDICES, ids=lambda path: path.stem)
+notebooks = pytest.mark.parametrize("path", LESSONS + APPENDICES, ids=lambda path: path.stem)
 
 
 def read(path):
@@ -48,13 +51,13 @@ def code_lines(cell):
     return [line for line in source(cell).splitlines() if line.strip()]
 
 
-@lessons
+@notebooks
 def test_a_lesson_is_kept_executed_from_top_to_bottom(path):
     counts = [cell["execution_count"] for cell in cells(path, "code")]
     assert counts == list(range(1, len(counts) + 1))
 
 
-@lessons
+@notebooks
 def test_a_lesson_holds_no_error_no_warning_and_no_progress_bar(path):
     for cell in cells(path, "code"):
         for output in cell["outputs"]:
@@ -64,7 +67,7 @@ def test_a_lesson_holds_no_error_no_warning_and_no_progress_bar(path):
             assert not re.search(r"\d+%\|", shown), (source(cell), shown)
 
 
-@lessons
+@notebooks
 def test_a_lesson_holds_no_widget_state_no_machine_path_and_is_small(path):
     notebook = read(path)
     assert "widgets" not in notebook["metadata"]
@@ -84,6 +87,19 @@ def test_a_lesson_has_the_size_of_a_lesson(path):
     assert lengths[-1] <= 25
 
 
+@appendices
+def test_an_appendix_is_short_and_belongs_to_a_lesson(path):
+    code = cells(path, "code")
+    lengths = sorted(len(code_lines(cell)) for cell in code)
+    assert len(code) + len(cells(path, "markdown")) <= 40
+    assert lengths[len(lengths) // 2] <= 5
+    assert lengths[-1] <= 25
+    (lesson,) = [each for each in LESSONS if each.name.startswith(f"0{path.name[0]}_")]
+    assert f"appendices/{path.name}" in prose(lesson)
+    for heading in ["You will be able to", "What we measured"]:
+        assert heading in prose(path), heading
+
+
 @lessons
 def test_a_lesson_has_one_title_and_says_what_it_is_for(path):
     text = prose(path)
@@ -98,13 +114,13 @@ def test_a_lesson_has_one_title_and_says_what_it_is_for(path):
         assert heading in text, heading
 
 
-@lessons
+@notebooks
 def test_a_lesson_opens_on_colab_under_its_own_name(path):
     links = re.findall(r"colab\.research\.google\.com/github/([^)\s\"]+)", prose(path))
-    assert links == [f"{REPOSITORY}/blob/main/notebooks/{path.name}"]
+    assert links == [f"{REPOSITORY}/blob/main/{path.relative_to(ROOT).as_posix()}"]
 
 
-@lessons
+@notebooks
 def test_every_image_in_a_lesson_has_a_text_description(path):
     assert not re.search(r"!\[\s*\]\(", prose(path))
     for cell in cells(path, "code"):
@@ -117,7 +133,7 @@ def test_every_image_in_a_lesson_has_a_text_description(path):
                 assert len(described) > 20, f"a figure without a description: {source(cell)}"
 
 
-@lessons
+@notebooks
 def test_cells_whose_output_is_cited_are_marked_at_their_first_line(path):
     marked = [c for c in cells(path, "code") if "NBVAL_CHECK_OUTPUT" in source(c)]
     assert len(marked) >= 5
@@ -129,7 +145,7 @@ def test_cells_whose_output_is_cited_are_marked_at_their_first_line(path):
         assert "" not in shown, f"a checked cell had a progress bar: {source(cell)}"
 
 
-@lessons
+@notebooks
 def test_every_code_cell_of_a_lesson_parses(path):
     for cell in cells(path, "code"):
         ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", source(cell), flags=re.M))
@@ -143,14 +159,14 @@ def test_every_link_to_a_file_leads_to_one(path):
             assert (path.parent / unquote(target)).exists(), target
 
 
-@lessons
+@notebooks
 def test_every_link_of_a_lesson_to_a_file_leads_to_one(path):
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose(path)):
         if not re.match(r"https?://|mailto:|attachment:", target):
             assert (path.parent / unquote(target)).exists(), target
 
 
-@lessons
+@notebooks
 def test_the_prose_of_a_lesson_is_spelt_right(path, tmp_path):
     (tmp_path / "prose.md").write_text(prose(path), "utf-8")
     done = subprocess.run(
@@ -164,8 +180,8 @@ def test_the_readme_gives_two_commands_and_lists_every_lesson():
     text = (ROOT / "README.md").read_text("utf-8")
     assert re.search(r"^make lab\b", text, re.M)
     assert re.search(r"^make test\b", text, re.M)
-    for path in LESSONS:
-        assert f"notebooks/{path.name}" in text
+    for path in LESSONS + APPENDICES:
+        assert path.relative_to(ROOT).as_posix() in text
     assert not re.search(r"!\[\s*\]\(", text)
 
 
