@@ -74,7 +74,7 @@ def search_box(model: AnyEmbedder, index: Index, *, k: int = 5) -> VBox:
 
     box = labelled(
         "Search by meaning",
-        "Look at results without a marked word: they share no word with the query. Are they right?",
+        "Look for results without a marked word: they share no word with the query. Are they right?",
         query=query,
         k=count,
         results=results,
