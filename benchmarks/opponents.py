@@ -3,6 +3,8 @@
     python benchmarks/opponents.py                                  print the table of what was measured
     python benchmarks/opponents.py --fill --folder FOLDER           measure every empty row, one by one
     python benchmarks/opponents.py --fill --folder FOLDER --row "MPNet" "words" --exam python-docs
+    python benchmarks/opponents.py --twins --folder FOLDER          what is left of the gains where no pair
+                                                                    trained on is a near twin of the answer
 
 A row is one way of searching on one exam, scored question by question. On python-docs, 1,000 summary
 lines are asked among 1,200 docstrings, as in lesson 1; what is trained is trained on functions outside
@@ -795,18 +797,53 @@ def print_table(path):
         print("  none")
 
 
+def print_twins(folder, near=0.9):
+    """What trained rows gain on questions with, and without, a near twin among the pairs trained on.
+
+    A twin is a pair whose question or document has a cosine of ``near`` or more, by MiniLM, to the
+    question or to a right document of the exam: the same method of another class, say.
+    """
+    from course_utils import encode_document, encode_query
+    from course_utils.metrics import paired_test
+    from course_utils.metrics.evidence import load_search_evidence
+
+    stand = python_docs(folder, small=False)
+    asked, answers = zip(*stand.pairs, strict=True)
+    options = {"cache": stand.cache, "show_progress_bar": False}
+    queries, documents = stand.vectors
+    like_question = (queries @ encode_query(stand.model, asked, **options).T).max(axis=1)
+    like_document = (documents @ encode_document(stand.model, answers, **options).T).max(axis=1)
+    like = dict(zip(stand.task.corpus, like_document, strict=True))
+    like_answer = [max(like[key] for key in stand.task.qrels[q]) for q in stand.task.queries]
+    twin = (like_question >= near) | (np.array(like_answer) >= near)
+    scores = load_search_evidence().query("exam == 'python-docs'").set_index("way")["mrr@10"]
+    for name, group in (("no twin", ~twin), ("a twin", twin)):
+        print(
+            f"\n{group.sum()} questions with {name} at {near}: MRR@10, change to MiniLM [interval]"
+        )
+        for way in ("trained on pairs, 384", "late, trained", "cross-encoder, 800 steps"):
+            test = paired_test(scores["MiniLM"][group], scores[way][group])
+            print(f"  {way:26} {scores[way][group].mean():.3f}  {test.difference:+.3f} "
+                  f"[{test.low:+.3f}, {test.high:+.3f}]")  # fmt: skip
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--fill", action="store_true", help="measure the empty rows")
+    parser.add_argument("--twins", action="store_true", help="the gains without near twins")
     parser.add_argument("--exam", choices=EXAMS, nargs="+", default=list(EXAMS))
     parser.add_argument("--row", choices=ROWS, nargs="+", default=list(ROWS), metavar="ROW")
     parser.add_argument("--folder", type=Path, help="where vectors and trained models go")
     parser.add_argument("--small", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.fill and options.folder is None:
-        parser.error("--fill needs --folder FOLDER")
+    if (options.fill or options.twins) and options.folder is None:
+        parser.error("--fill and --twins need --folder FOLDER")
     if options.small and options.folder is None:
         parser.error("--small needs --folder FOLDER: it writes there")
+    if options.twins:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        print_twins(options.folder)
+        sys.exit()
     evidence = options.folder / "evidence.jsonl" if options.small else EVIDENCE
     if options.fill:
         wanted = [

@@ -188,9 +188,8 @@ class Called:
         self.texts = texts
         self.order = np.arange(len(texts))
         self.stream: Any = None
-        if looks_tokens_up(
-            model
-        ):  # no activations to keep small, and a tokenizer that likes many texts
+        # No activations to keep small, and a tokenizer that is quickest with many texts.
+        if looks_tokens_up(model):
             batch_size = max(batch_size, _TOKENISED_AT_ONCE)
         self.batch_size = batch_size
         if is_sentence_transformer(model):

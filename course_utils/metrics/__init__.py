@@ -3,8 +3,9 @@
 Per-item scores first (``retrieval``, ``similarity``, ``clustering``), then how sure to be of their
 mean and of a difference (``significance``), of many differences (``multiple``), and with how many
 queries (``planning``); then all of it for any task (``evaluation``), for what any search found
-(``rankings``), for any two or more of these (``comparison``), and which model to choose (``choosing``). Two things beside: what people
-prefer (``judging``), and whether they still ask what they asked (``energy``).
+(``rankings``), for any two or more of these (``comparison``), and which model to choose
+(``choosing``). Two things beside: what people prefer (``judging``), and whether they still ask what
+they asked (``energy``).
 """
 
 from course_utils.metrics.choosing import (

@@ -111,6 +111,17 @@ class Exact:
         return cls(finite_matrix(np.load(path, allow_pickle=False), path.name))
 
 
+def usual_nlist(count: int) -> int:
+    """Return how many k-means cells ``count`` vectors get where nobody says so."""
+    # 4 sqrt(n) cells balance the two loops of a query; k-means wants 39 points a cell.
+    return max(1, min(round(4 * count**0.5), count // 39))
+
+
+def usual_nprobe(nlist: int) -> int:
+    """Return how many of ``nlist`` cells a query looks into where nobody says so."""
+    return min(nlist, max(8, nlist // 8))
+
+
 @dataclass(frozen=True, eq=False)
 class Faiss:
     """Documents in k-means cells; a query looks into the nearest ones (IndexIVFFlat)."""
@@ -138,8 +149,7 @@ class Faiss:
         import faiss
 
         count, dimensions = matrix.shape
-        # 4 sqrt(n) cells balance the two loops of a query; k-means wants 39 points a cell.
-        nlist = nlist or max(1, min(round(4 * count**0.5), count // 39))
+        nlist = nlist or usual_nlist(count)
         if not 1 <= nlist <= count:
             raise ValueError(f"nlist is {nlist}: choose between 1 and {count}, one a text at most.")
         cells = faiss.IndexFlatIP(dimensions)
@@ -147,7 +157,7 @@ class Faiss:
         index.cp.seed, index.cp.spherical = seed, True
         index.train(matrix)
         index.add(matrix)
-        index.nprobe = min(nlist, nprobe or max(8, nlist // 8))
+        index.nprobe = min(nlist, nprobe or usual_nprobe(nlist))
         return cls(index)
 
     def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,8 @@ from course_utils.retrieval.kinds import (
     open_table,
     table_rows,
     table_schema,
+    usual_nlist,
+    usual_nprobe,
 )
 from course_utils.retrieval.store import Store
 
@@ -145,8 +147,7 @@ def _on_disk(
     create_table(folder, table_rows(schema, matrix, {"id": ids, "text": empty, "words": empty}))
     store, settings = Store.open(folder), {}
     if kind != STORE:
-        cells = max(1, min(round(4 * count**0.5), count // 39))
-        settings = {"nlist": cells, "nprobe": min(cells, max(8, cells // 8))}  # its defaults
+        settings = {"nlist": usual_nlist(count), "nprobe": usual_nprobe(usual_nlist(count))}
         store.create_index(**settings)
 
     def search(vectors, k):

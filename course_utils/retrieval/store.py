@@ -44,6 +44,8 @@ from course_utils.retrieval.kinds import (
     open_table,
     table_rows,
     table_schema,
+    usual_nlist,
+    usual_nprobe,
 )
 from course_utils.retrieval.searching import Hit, check_same_model
 
@@ -228,8 +230,8 @@ class Store(Fingerprinted):
 
         count = len(self)
         if nlist is None:
-            nlist = max(1, min(round(4 * count**0.5), count // 39))
-        nprobe = min(nlist, max(8, nlist // 8) if nprobe is None else nprobe)
+            nlist = usual_nlist(count)
+        nprobe = usual_nprobe(nlist) if nprobe is None else min(nlist, nprobe)
         if not 1 <= nlist <= max(1, count) or nprobe < 1:
             raise ValueError(
                 f"nlist is {nlist} and nprobe {nprobe}: choose between 1 and {count}, a text a cell."
